@@ -1,0 +1,23 @@
+"""The layers, in reading order: the wiring, the linear law, the kink, pooling."""
+
+from .activation import LeakyReLU
+from .compose import Add, Concat, Identity, Sequential
+from .layer import Layer, Parameter
+from .linear import Conv2d, ConvTranspose2d, Linear
+from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+
+__all__ = [
+    "Add",
+    "AvgPool2d",
+    "Concat",
+    "Conv2d",
+    "ConvTranspose2d",
+    "GlobalAvgPool2d",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "Parameter",
+    "Sequential",
+]

@@ -1,0 +1,35 @@
+"""Kinks: one Gaussian per element in, the Gaussian with the moments of its image out."""
+
+from .. import moments
+from ..backend import xp
+from ..gaussian import Gaussian
+from .layer import Layer, check
+
+
+class LeakyReLU(Layer):
+    """y = x for x > 0, else negative_slope x.  E[y] and Var[y] in closed form: adf.moments.leaky_relu.
+
+    The moments are exact for a Gaussian input; that y is passed on as a Gaussian is ADF's approximation. Any shape.
+    A negative_slope of 0 is ReLU, 1 the identity; outside [0, 1] raises ValueError.
+    Source: Gast & Roth, CVPR 2018, section 3 (ReLU); the leaky case follows by y = a x + (1 - a) max(x, 0).
+    """
+
+    def __init__(self, negative_slope=0.01):
+        if not 0 <= negative_slope <= 1:
+            raise ValueError(f"LeakyReLU expects a negative_slope from 0 to 1, got {negative_slope!r}")
+        self.negative_slope = float(negative_slope)
+
+    def forward(self, x):
+        check(self, x, axes=None)
+        slope = self.negative_slope
+        if x.var is None:
+            y = Gaussian(xp.maximum(x.mean, 0) + slope * xp.minimum(x.mean, 0), None)
+        else:
+            y = Gaussian(*moments.leaky_relu(x.mean, x.var, slope))
+
+        def backward(dy):
+            if dy.var is None:
+                return Gaussian(xp.where(x.mean > 0, dy.mean, slope * dy.mean), None)
+            return Gaussian(*moments.leaky_relu_backward(x.mean, x.var, dy.mean, dy.var, slope))
+
+        return y, backward

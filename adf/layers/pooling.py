@@ -1,0 +1,145 @@
+"""Pooling: averages, which follow the linear law, and maxima, two Gaussians at a time."""
+
+from .. import moments
+from ..backend import xp
+from ..gaussian import Gaussian
+from .correlate import Correlation
+from .layer import Layer, check, check_window, pair
+from .linear import LinearLaw
+
+
+class AvgPool2d(LinearLaw):
+    """y = mean of the n pixels of a window.  E[y] = sum E[x] / n,  Var[y] = sum Var[x] / n**2.
+
+    Exact for independent inputs. Sizes are an int or a pair; stride defaults to kernel_size; zeros from padding count
+    as pixels. x: (N, C, H, W); y: (N, C, H_out, W_out) with H_out = (H + 2 padding - kernel) // stride + 1. Raises
+    ValueError on other axes and on an image smaller than the window.
+    """
+
+    def __init__(self, kernel_size, stride=None, padding=0):
+        self.kernel_size = pair(self, "kernel_size", kernel_size, 1)
+        stride = self.kernel_size if stride is None else pair(self, "stride", stride, 1)
+        self.map = Correlation(stride, pair(self, "padding", padding, 0))
+
+    def check(self, x):
+        check(self, x)
+        check_window(self, self.map, x.mean.shape[2:], self.kernel_size)
+
+    def weights(self):
+        return 1 / (self.kernel_size[0] * self.kernel_size[1])
+
+    def _kernel(self, w, x):
+        return xp.full((1, 1, *self.kernel_size), w, x.dtype)
+
+    def apply(self, w, x):
+        n, c, height, width = x.shape
+        y = self.map.apply(self._kernel(w, x), x.reshape(n * c, 1, height, width))
+        return y.reshape(n, c, *y.shape[2:])
+
+    def adjoint(self, w, dy, shape):
+        n, c, height, width = shape
+        dx = self.map.adjoint(self._kernel(w, dy), dy.reshape(n * c, 1, *dy.shape[2:]), (n * c, 1, height, width))
+        return dx.reshape(shape)
+
+
+class GlobalAvgPool2d(Layer):
+    """y = mean of the n = H W pixels of a channel.  E[y] = sum E[x] / n,  Var[y] = sum Var[x] / n**2.
+
+    Exact for independent inputs. x: (N, C, H, W); y: (N, C, 1, 1). Raises ValueError on other axes and no pixels.
+    """
+
+    def forward(self, x):
+        check(self, x)
+        shape = x.mean.shape
+        check_window(self, Correlation(), shape[2:], (1, 1))
+        n = shape[2] * shape[3]
+        var = None if x.var is None else x.var.sum(axis=(2, 3), keepdims=True) / n**2
+        y = Gaussian(x.mean.sum(axis=(2, 3), keepdims=True) / n, var)
+
+        def backward(dy):
+            dvar = None if dy.var is None else xp.broadcast_to(dy.var / n**2, shape)
+            return Gaussian(xp.broadcast_to(dy.mean / n, shape), dvar)
+
+        return y, backward
+
+
+class MaxPool2d(Layer):
+    """y = max over a window, by a tree of pairwise maxima.  E[y] and Var[y] of each pair: adf.moments.maximum.
+
+    Each pairwise maximum is exact for two independent Gaussians; that its result enters the next one as a Gaussian is
+    an approximation, so the order matters: the entries of a row are paired from left to right, the winners again, until
+    one is left, an odd one moving up; then the winners of the rows likewise, from top to bottom. A tie goes to the
+    first. Sizes are an int or a pair; stride defaults to kernel_size; windows may overlap. x: (N, C, H, W); y: (N, C,
+    H_out, W_out) with H_out = (H - kernel) // stride + 1. Raises ValueError on other axes and on an image smaller than
+    the window.
+    Source: Gast & Roth, CVPR 2018, section 3; the moments of a pair: Clark, Operations Research 9, 1961.
+    """
+
+    def __init__(self, kernel_size, stride=None):
+        self.kernel_size = pair(self, "kernel_size", kernel_size, 1)
+        self.map = Correlation(self.kernel_size if stride is None else pair(self, "stride", stride, 1))
+
+    def forward(self, x):
+        check(self, x)
+        shape = x.mean.shape
+        check_window(self, self.map, shape[2:], self.kernel_size)
+        places = self._places(shape[2:])
+        rows, row_backs = zip(
+            *(tournament([Gaussian(*(None if f is None else f[place] for f in x)) for place in row]) for row in places),
+            strict=True,
+        )
+        y, column_back = tournament(list(rows))
+
+        def backward(dy):
+            dx = Gaussian(*(None if f is None else xp.zeros(shape, f.dtype) for f in dy))
+            for back, row, dwinner in zip(row_backs, places, column_back(dy), strict=True):
+                for place, dentry in zip(row, back(dwinner), strict=True):
+                    for total, share in zip(dx, dentry, strict=True):
+                        if total is not None:
+                            total[place] += share
+            return dx
+
+        return y, backward
+
+    def _places(self, size):
+        """For every row of the window, for every entry, the slices that pick this entry of every window."""
+        heights, widths = (
+            [slice(i, i + stride * (count - 1) + 1, stride) for i in range(kernel)]
+            for kernel, stride, count in zip(
+                self.kernel_size, self.map.stride, self.map.output_size(size, self.kernel_size), strict=True
+            )
+        )
+        return [[(..., rows, columns) for columns in widths] for rows in heights]
+
+
+def tournament(entries):
+    """The maximum of a list of Gaussians by pairs, and backward: from its gradient to the list of the entries'."""
+    if len(entries) == 1:
+        return entries[0], lambda dy: [dy]
+    pairs = len(entries) // 2
+    winners, pair_backs = zip(*(maximum(*entries[2 * i : 2 * i + 2]) for i in range(pairs)), strict=True)
+    y, back = tournament([*winners, *entries[2 * pairs :]])
+
+    def backward(dy):
+        shares = back(dy)
+        paired = [share for pair_back in pair_backs for share in pair_back(shares.pop(0))]
+        return paired + shares
+
+    return y, backward
+
+
+def maximum(a, b):
+    """y = max(a, b) of two Gaussians, and backward: from dy to (da, db)."""
+    if a.var is None:
+        y = Gaussian(xp.maximum(a.mean, b.mean), None)
+    else:
+        y = Gaussian(*moments.maximum(*a, *b))
+
+    def backward(dy):
+        if dy.var is None:
+            first = a.mean >= b.mean
+            return Gaussian(dy.mean * first, None), Gaussian(dy.mean * ~first, None)
+        dmean_a, dvar_a, dmean_b, dvar_b = moments.maximum_backward(*a, *b, *dy)
+        return Gaussian(dmean_a, dvar_a), Gaussian(dmean_b, dvar_b)
+
+    return y, backward

@@ -1,0 +1,174 @@
+"""One Gaussian through a kink, two Gaussians through a maximum: the first two moments and their derivatives.
+
+With x = N(mu, sigma^2), t = |mu| / sigma, phi and Phi the standard normal density and distribution, everything comes
+from t >= 0 through
+
+    R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = (R0 - t R1) / 2                          (1)
+
+in which no two nearly equal numbers are ever subtracted, so no variance needs a floor or a clamp:
+
+    P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (2 R2 - phi R1^2) = Var[max(-t + e, 0)]    (2)
+
+for a standard normal e. sigma = 0 is a legal input and gives the deterministic function (t is set to CAP there).
+The derivatives with respect to sigma^2 that are infinite at sigma = 0 are taken as 0.
+
+Arguments and results are arrays of one shape and one dtype, float32 or float64.
+Source of the moments: Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, section 3; the form (1), (2) is
+derived in notebooks/01_moment_matching.ipynb.
+"""
+
+import math
+
+from .backend import fused, xp
+
+CAP = 64.0  # phi(64) is 0 in float64 as in float32: every t beyond it gives the same moments
+SQRT_TAU = math.sqrt(2 * math.pi)
+
+# R2(t) (1 + t/3)^3 as a polynomial in w = 2 / (1 + t/3) - 1, lowest power first: made by tests/fit_mills.py.
+POLYNOMIAL = {
+    "f": (  # float32: degree 12
+        0.18361194840413184,
+        0.28314597626608157,
+        0.17495198438212164,
+        0.017980433887616883,
+        -0.03255815574119323,
+        -0.007570090580195087,
+        0.007434550607768719,
+        0.0013452889308102013,
+        -0.0020103360177221,
+        -6.89575811205565e-05,
+        0.0004858472607872007,
+        -2.263977688152736e-05,
+        -6.878870376737957e-05,
+    ),
+    "d": (  # float64: degree 28
+        0.18361194840413184,
+        0.2831460692583565,
+        0.17495201612812755,
+        0.017977788514527155,
+        -0.032559036452500315,
+        -0.0075480862561103325,
+        0.007441425339160517,
+        0.001264288108599752,
+        -0.00203267539804902,
+        8.413129948519792e-05,
+        0.0005184805149941753,
+        -0.0001782319938058365,
+        -8.465887049260886e-05,
+        8.321666302782468e-05,
+        -9.460673116755167e-06,
+        -2.070524852294808e-05,
+        1.2707283942011017e-05,
+        -5.120648085728795e-08,
+        -4.040076895958613e-06,
+        2.4738497521724512e-06,
+        -2.1808575132936872e-08,
+        -1.0817353222340504e-06,
+        5.804904142882195e-07,
+        2.1900230387183019e-07,
+        -2.652837658065527e-07,
+        -1.256438072199683e-08,
+        5.890750701791788e-08,
+        -1.8810729997057083e-09,
+        -5.657488226340624e-09,
+    ),
+}
+
+
+def mills(t):
+    """R0, R1, R2 of equation (1) at t >= 0, each to a few units in the last place."""
+    u = 1 / (1 + t / 3)
+    w = 2 * u - 1
+    *coefficients, r2 = POLYNOMIAL[t.dtype.char]
+    for c in reversed(coefficients):
+        r2 = r2 * w + c
+    r2 = r2 * (u * u * u)
+    r1 = (1 - 2 * t * r2) / (1 + t * t)
+    r0 = 2 * r2 + t * r1
+    return r0, r1, r2
+
+
+def tail(distance, sigma):
+    """t = distance / sigma (CAP where sigma is 0), phi(t), and P, G, V of equation (2), for distance >= 0."""
+    zero = (sigma == 0).astype(sigma.dtype)
+    t = xp.minimum(distance, CAP * sigma) / (sigma + zero) + CAP * zero
+    r0, r1, r2 = mills(t)
+    pdf = xp.exp(-0.5 * t * t) / SQRT_TAU
+    g = pdf * r1
+    return t, pdf, pdf * r0, g, pdf * (2 * r2 - g * r1)
+
+
+@fused
+def leaky_relu(mean, var, slope):
+    """y = x for x > 0, else slope x: exact E[y] and Var[y] for a slope in [0, 1].
+
+    With b = 1 - slope:  E[y] = y(mu) + b sigma G,
+    Var[y] = sigma^2 (slope^2 + 2 slope b P + b^2 V) for mu <= 0,  sigma^2 (1 - 2 b P + b^2 V) for mu > 0.        (3)
+    """
+    b = 1 - slope
+    sigma = xp.sqrt(var)
+    _, _, p, g, v = tail(xp.abs(mean), sigma)
+    y_mean = xp.maximum(mean, 0) + slope * xp.minimum(mean, 0) + b * sigma * g  # exactly y(mu) at sigma = 0
+    y_var = var * (xp.where(mean > 0, 1 - (2 * b) * p, slope * slope + (2 * slope * b) * p) + (b * b) * v)
+    return y_mean, y_var
+
+
+@fused
+def leaky_relu_backward(mean, var, dmean, dvar, slope):
+    """dL/dmu and dL/dsigma^2 from dL/dE[y] and dL/dVar[y].
+
+    With r = max(x, 0), b = 1 - slope, z = mu / sigma, by Stein's lemma Cov[x, r] = sigma^2 Phi(z):
+    dE/dmu = slope + b Phi,  dE/dsigma^2 = b phi / (2 sigma),  dVar/dmu = 2 slope b sigma phi + 2 b^2 E[r] Phi(-z),
+    dVar/dsigma^2 = slope^2 + slope b (2 Phi - z phi) + b^2 (Phi - E[r] phi / sigma).                              (4)
+    """
+    b = 1 - slope
+    sigma = xp.sqrt(var)
+    t, pdf, p, g, _ = tail(xp.abs(mean), sigma)
+    positive = mean > 0
+    cdf = xp.where(positive, 1 - p, p)
+    z = xp.copysign(t, mean)
+    r = xp.maximum(z, 0) + g  # E[r] / sigma
+    mean_by_mean = slope + b * cdf
+    mean_by_var = (0.5 * b) * pdf / (sigma + (sigma == 0))
+    var_by_mean = (2 * b) * sigma * (slope * pdf + b * r * xp.where(positive, p, 1 - p))
+    var_by_var = slope * slope + b * (slope * (2 * cdf - z * pdf) + b * (cdf - r * pdf))
+    return dmean * mean_by_mean + dvar * var_by_mean, dmean * mean_by_var + dvar * var_by_var
+
+
+@fused
+def maximum(mean_a, var_a, mean_b, var_b):
+    """y = max(a, b): exact E[y] and Var[y] for independent a and b; of equal means a counts as the larger.
+
+    With mu the larger mean, v its variance, s^2 = sigma_a^2 + sigma_b^2 and t = |mu_a - mu_b| / s:
+    E[y] = mu + s G,  Var[y] = v (1 - 2 P) + s^2 V.                                                                (5)
+    """
+    var = var_a + var_b
+    s = xp.sqrt(var)
+    _, _, p, g, v = tail(xp.abs(mean_a - mean_b), s)
+    larger_var = xp.where(mean_a >= mean_b, var_a, var_b)
+    return xp.maximum(mean_a, mean_b) + s * g, larger_var * (1 - 2 * p) + var * v
+
+
+@fused
+def maximum_backward(mean_a, var_a, mean_b, var_b, dmean, dvar):
+    """dL/d(mu_a, sigma_a^2, mu_b, sigma_b^2) from dL/dE[y] and dL/dVar[y].
+
+    For l, the one with the larger mean, and k, the other, with q = sigma_l^2 / s^2:  dE/dmu_l = 1 - P,  dE/dmu_k = P,
+    dE/dsigma^2 = phi / (2 s),  dVar/dmu_l = -dVar/dmu_k = 2 s (q phi - G (1 - P)),
+    dVar/dsigma_l^2 = 1 - P - c,  dVar/dsigma_k^2 = P - c,  c = phi (G + t q).                                     (6)
+    """
+    var = var_a + var_b
+    s = xp.sqrt(var)
+    t, pdf, p, g, _ = tail(xp.abs(mean_a - mean_b), s)
+    first = mean_a >= mean_b
+    q = xp.where(first, var_a, var_b) / (var + (var == 0))
+    share_a, share_b = xp.where(first, 1 - p, p), xp.where(first, p, 1 - p)  # P(a > b), P(b > a)
+    from_mean = dvar * (2 * s) * (q * pdf - g * (1 - p))
+    from_mean = xp.where(first, from_mean, -from_mean)
+    from_var = dmean * (0.5 * pdf / (s + (s == 0))) - dvar * (pdf * (g + t * q))
+    return (
+        dmean * share_a + from_mean,
+        dvar * share_a + from_var,
+        dmean * share_b - from_mean,
+        dvar * share_b + from_var,
+    )
