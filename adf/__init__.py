@@ -1,0 +1,55 @@
+"""Lightweight probabilistic deep networks (Gast & Roth, CVPR 2018) for cell segmentation, in NumPy and CuPy.
+
+In reading order: the message, the kinks, the layers, the networks, the head, learning, the check.
+"""
+
+from . import backend, moments, montecarlo
+from .dirichlet import Dirichlet, DirichletHead
+from .gaussian import Gaussian
+from .layers import (
+    Add,
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    GlobalAvgPool2d,
+    Identity,
+    Layer,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    Parameter,
+    Sequential,
+)
+from .models import UNet
+from .optim import Adam
+from .segmenter import Prediction, Segmenter, predict
+from .training import train_step
+
+__all__ = [
+    "Adam",
+    "Add",
+    "AvgPool2d",
+    "Concat",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dirichlet",
+    "DirichletHead",
+    "Gaussian",
+    "GlobalAvgPool2d",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "Parameter",
+    "Prediction",
+    "Segmenter",
+    "Sequential",
+    "UNet",
+    "backend",
+    "moments",
+    "montecarlo",
+    "predict",
+    "train_step",
+]

@@ -1,0 +1,136 @@
+"""From logits with variances to a Dirichlet per pixel; its likelihood; its uncertainties.
+
+Everything here works with logarithms and in float64: a concentration may underflow to 0 without harm, and
+alpha psi(alpha), which cancels by a factor alpha near 1000, keeps its digits.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from .backend import special, xp
+from .gaussian import Gaussian
+from .layers import Layer, Parameter
+
+
+class Dirichlet(NamedTuple):
+    """The distribution of a pixel's class probabilities p. concentration: alpha, (N, K, H, W), classes on axis 1."""
+
+    concentration: Any
+
+    @property
+    def strength(self):
+        """alpha_0 = sum_k alpha_k: how much evidence, (N, 1, H, W)."""
+        return self.concentration.sum(axis=1, keepdims=True)
+
+    @property
+    def probabilities(self):
+        """m_k = E[p_k] = alpha_k / alpha_0, (N, K, H, W)."""
+        return self.concentration / self.strength
+
+    @property
+    def class_std(self):
+        """Standard deviation (not variance) of p_k: sqrt(m_k (1 - m_k) / (alpha_0 + 1)), (N, K, H, W)."""
+        m = self.probabilities
+        return xp.sqrt(m * (1 - m) / (self.strength + 1))
+
+    @property
+    def entropy(self):
+        """Entropy of the mean, -sum_k m_k log m_k, in nats, (N, H, W): the total uncertainty of the class."""
+        m = self.probabilities
+        return -xlogx(m).sum(axis=1)
+
+    @property
+    def expected_entropy(self):
+        """E[-sum_k p_k log p_k] = psi(alpha_0 + 1) - sum_k m_k psi(alpha_k + 1), in nats, (N, H, W)."""
+        a = self.concentration
+        mean_psi = (self.probabilities * special.digamma(a + 1)).sum(axis=1)
+        return special.digamma(self.strength + 1)[:, 0] - mean_psi
+
+    @property
+    def mutual_information(self):
+        """Entropy of the mean minus expected entropy, in nats, (N, H, W): what knowing p would tell of the class."""
+        return self.entropy - self.expected_entropy
+
+
+class DirichletHead(Layer):
+    """Logits N(mu_k, v_k) -> alpha = m / s, m = softmax(mu), s = c1 + c2 sqrt(sum_j m_j v_j), as log alpha in float64.
+
+    The larger the variance of the logits, the larger s and the weaker the evidence alpha_0 = 1 / s. c1 and c2 are
+    learned and positive: c = log(1 + exp(raw)). logits: (N, K, H, W). A deterministic map of the moments; no sampling.
+    Source: Gast & Roth, CVPR 2018, section 4.
+    """
+
+    def __init__(self, raw=-3.0):
+        self.c1 = Parameter(xp.full(1, raw, "float32"))  # raw values, before the softplus
+        self.c2 = Parameter(xp.full(1, raw, "float32"))
+
+    def forward(self, x):
+        mu, v = x.mean.astype("float64"), x.var.astype("float64")
+        raw1, raw2 = (c.value.astype("float64") for c in (self.c1, self.c2))
+        c1, c2 = xp.logaddexp(0, raw1), xp.logaddexp(0, raw2)
+        log_m = log_softmax(mu)
+        m = xp.exp(log_m)
+        q = (m * v).sum(axis=1, keepdims=True)
+        r = xp.sqrt(q)
+        s = c1 + c2 * r
+        y = log_m - xp.log(s)
+
+        def backward(dy):
+            total = dy.sum(axis=1, keepdims=True)
+            self.c1.grad -= (total / s).sum() * special.expit(raw1)  # the derivative of softplus is expit
+            self.c2.grad -= (total * r / s).sum() * special.expit(raw2)
+            h = -total * c2 / (2 * s * (r + (r == 0))) * (r > 0)  # dL/dq; the infinite slope at q = 0 is taken as 0
+            dmean = dy - m * total + h * m * (v - q)
+            return Gaussian(dmean.astype(x.mean.dtype), (h * m).astype(x.var.dtype))
+
+        return y, backward
+
+
+def dirichlet_nll(log_concentration, labels, smoothing):
+    """Conditional negative log-likelihood -log Dir(y; alpha) of the smoothed one-hot label y, and backward.
+
+    y_k = (1 - smoothing) [k = label] + smoothing / K lies inside the simplex, where the density is finite:
+    NLL = sum_k lgamma(alpha_k) - lgamma(alpha_0) - sum_k (alpha_k - 1) log y_k, summed over pixels.
+    log_concentration: (N, K, H, W) float64; labels: (N, H, W) integers. backward(dloss) returns dL/dlog alpha.
+    Finite for every finite log alpha up to where alpha itself overflows. Source: Gast & Roth, CVPR 2018, section 4.
+    """
+    a = log_concentration
+    alpha = xp.exp(a)
+    alpha_0 = alpha.sum(axis=1, keepdims=True)
+    classes = a.shape[1]
+    rest = math.log(smoothing / classes)
+    log_y = rest + (math.log1p(smoothing / classes - smoothing) - rest) * one_hot(labels, classes)
+    log_gamma = special.gammaln(1 + alpha) - a  # lgamma(alpha), finite where alpha underflows to 0
+    loss = (log_gamma - (alpha - 1) * log_y).sum() - special.gammaln(alpha_0).sum()
+
+    def backward(dloss):
+        return dloss * (alpha * (special.digamma(1 + alpha) - special.digamma(alpha_0) - log_y) - 1)
+
+    return loss, backward
+
+
+def cross_entropy(logits, labels):
+    """Softmax and cross-entropy of point masses: -log m_label, summed over pixels, and backward (to dL/dlogits)."""
+    log_m = log_softmax(logits.astype("float64"))
+    target = one_hot(labels, logits.shape[1])
+    loss = -(log_m * target).sum()
+
+    def backward(dloss):
+        return (dloss * (xp.exp(log_m) - target)).astype(logits.dtype)
+
+    return loss, backward
+
+
+def log_softmax(mu):
+    """mu_k - log sum_j exp(mu_j), shifted by the largest mu so that nothing overflows."""
+    shifted = mu - mu.max(axis=1, keepdims=True)
+    return shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def xlogx(p):
+    """p log p, with its limit 0 at p = 0."""
+    return p * xp.log(p + (p == 0))
+
+
+def one_hot(labels, classes):
+    return (labels[:, None] == xp.arange(classes).reshape(1, -1, 1, 1)).astype("float64")

@@ -1,0 +1,5 @@
+"""Networks, by composition only."""
+
+from .unet import UNet
+
+__all__ = ["UNet"]

@@ -1,0 +1,62 @@
+"""The U-Net (Ronneberger, Fischer & Brox, MICCAI 2015) on Gaussians: composition only."""
+
+from ..backend import default_rng
+from ..layers import Concat, Conv2d, ConvTranspose2d, Identity, LeakyReLU, MaxPool2d, Sequential
+from ..layers.layer import check
+
+
+class UNet(Sequential):
+    """Images (N, in_channels, H, W) -> logits (N, classes, H, W), a Gaussian each.
+
+    Every level halves the image and passes to the next width; what it learned comes back beside the level's own
+    features. Moments: those of its layers. rng: a seed or a generator for the weights, drawn on the host. Raises
+    ValueError where H or W is no multiple of `multiple` = 2**(levels - 1).
+    """
+
+    def __init__(self, in_channels, classes, widths=(16, 32, 64, 128), rng=0):
+        if not widths:
+            raise ValueError("UNet expects at least one width, got none")
+        rng = default_rng(rng)
+        self.in_channels, self.multiple = in_channels, 2 ** (len(widths) - 1)
+        super().__init__(level(in_channels, *widths, rng=rng), Conv2d(widths[0], classes, 1, rng=rng))
+
+    def predict(self, x):
+        self.check(x)
+        return super().predict(x)
+
+    def forward(self, x):
+        self.check(x)
+        return super().forward(x)
+
+    def check(self, x):
+        check(self, x, channels=self.in_channels)
+        if x.mean.shape[2] % self.multiple or x.mean.shape[3] % self.multiple:
+            raise ValueError(
+                f"UNet expects a height and width that are multiples of {self.multiple}, got {x.mean.shape[2:]}; "
+                "adf.predict pads and crops"
+            )
+
+
+def level(in_channels, width, *below, rng):
+    """Two convolutions; where there are widths below, down to them and back, beside the features that stayed here."""
+    if not below:
+        return convolutions(in_channels, width, rng)
+    return Sequential(
+        convolutions(in_channels, width, rng),
+        Concat(
+            Identity(),
+            Sequential(
+                MaxPool2d(2), level(width, *below, rng=rng), ConvTranspose2d(below[0], width, 2, stride=2, rng=rng)
+            ),
+        ),
+        convolutions(2 * width, width, rng),
+    )
+
+
+def convolutions(in_channels, width, rng):
+    return Sequential(
+        Conv2d(in_channels, width, 3, padding=1, rng=rng),
+        LeakyReLU(),
+        Conv2d(width, width, 3, padding=1, rng=rng),
+        LeakyReLU(),
+    )

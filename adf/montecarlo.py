@@ -1,0 +1,88 @@
+"""Any layer or network against samples pushed through the same layer as point masses: the check for your own layers."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .backend import default_rng, to_host, xp
+from .gaussian import Gaussian
+
+
+class Comparison(NamedTuple):
+    """Moments by ADF and by sampling, each an array of the shape of y; NumPy, float64."""
+
+    mean: Any  # E[y] by ADF
+    var: Any  # Var[y] (sigma^2) by ADF
+    sampled_mean: Any
+    sampled_var: Any  # unbiased
+    mean_error: Any  # standard error of sampled_mean, from the sample itself
+    var_error: Any  # standard error of sampled_var, from the fourth moment of the sample
+    samples: int
+
+    @property
+    def mean_z(self):
+        """(sampled_mean - mean) in standard errors; near N(0, 1) where ADF is exact."""
+        return _z(self.sampled_mean - self.mean, self.mean_error)
+
+    @property
+    def var_z(self):
+        """(sampled_var - var) in standard errors; near N(0, 1) where ADF is exact and the tail well sampled."""
+        return _z(self.sampled_var - self.var, self.var_error)
+
+
+def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
+    """Pushes samples of the Gaussian x through layer.predict as point masses, beside layer.predict(x).
+
+    x: Gaussian of shape (N, ...). samples: how many of each, at least 2. rng: a seed or a generator. chunk: how many
+    numbers to draw at once. The errors are estimated from the sample: for an event of probability p they mean little
+    unless samples * p is some hundreds. Raises ValueError on a point mass, which has nothing to sample.
+    """
+    if x.var is None:
+        raise ValueError("montecarlo.compare expects a Gaussian with a variance, got a point mass (var=None)")
+    if samples < 2:
+        raise ValueError(f"montecarlo.compare expects at least 2 samples, got {samples}")
+    y = Gaussian(*(to_host(field).astype("float64") for field in layer.predict(x)))
+    rng, mean, std = default_rng(rng), to_host(x.mean), np.sqrt(to_host(x.var))
+    sums = [np.zeros(y.mean.shape) for _ in range(4)]  # of powers of y - E[y]: no cancellation where ADF is right
+    step = max(1, chunk // max(1, mean.size))
+    for start in range(0, samples, step):
+        count = min(step, samples - start)
+        noise = rng.standard_normal((count, *mean.shape), dtype=mean.dtype)
+        points = xp.asarray((mean + std * noise).reshape(-1, *mean.shape[1:]))
+        out = to_host(layer.predict(Gaussian(points)).mean)
+        deviation = out.astype("float64").reshape(count, *y.mean.shape) - y.mean
+        power = 1
+        for total in sums:
+            power = power * deviation
+            total += power.sum(axis=0)
+    return _compare(y, [total / samples for total in sums], samples)
+
+
+def bound(comparisons, false_alarm=1e-9):
+    """The |z| that any of this many comparisons of true hypotheses exceeds with probability false_alarm (Bonferroni)."""
+    from scipy.special import ndtri
+
+    return -float(ndtri(false_alarm / (2 * comparisons)))
+
+
+def _compare(y, moments, n):
+    """From the first four moments of y - E[y] to mean, variance and their standard errors."""
+    m1, m2, m3, m4 = moments
+    var = np.maximum(m2 - m1 * m1, 0)
+    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+    return Comparison(
+        mean=y.mean,
+        var=y.var,
+        sampled_mean=y.mean + m1,
+        sampled_var=var * n / (n - 1),
+        mean_error=np.sqrt(var / n),
+        var_error=np.sqrt(np.maximum(fourth - var**2, 0) / n),
+        samples=n,
+    )
+
+
+def _z(difference, error):
+    """difference / error; 0 / 0, where sampling and ADF agree on a certain value, counts as 0."""
+    scale = np.where(error > 0, error, 1)
+    return np.where((error == 0) & (difference != 0), np.copysign(math.inf, difference), difference / scale)

@@ -1,0 +1,19 @@
+"""The units of an image: its own mean and standard deviation."""
+
+
+def normalise(images):
+    """Mean 0 and standard deviation 1 for every image of (N, C, H, W), in float64; a constant image becomes zeros.
+
+    So 8-bit, 16-bit and float images look alike to a network, and `noise_var` means the same for all: it is in units of
+    the image's own variance. Works on NumPy and CuPy arrays alike. No finite image overflows: it is first scaled.
+    """
+    axes = tuple(range(1, images.ndim))
+    x = images.astype("float64")
+    x = x / _divisor(abs(x).max(axis=axes, keepdims=True))
+    x = x - x.min(axis=axes, keepdims=True)  # exactly 0 where the image is constant
+    x = x - x.mean(axis=axes, keepdims=True)
+    return x / _divisor(x.std(axis=axes, keepdims=True))
+
+
+def _divisor(scale):
+    return scale + (scale == 0)

@@ -1,0 +1,105 @@
+"""Images in, a Dirichlet per pixel out: the network between its two ends, and what it predicts."""
+
+from typing import Any, NamedTuple
+
+from .backend import to_host, xp
+from .dirichlet import Dirichlet, DirichletHead, cross_entropy, dirichlet_nll, log_softmax, xlogx
+from .gaussian import Gaussian
+from .normalise import normalise
+from .parallel import in_order
+
+
+class Prediction(NamedTuple):
+    """What a segmenter says of N images of H x W pixels and K classes: NumPy arrays, on the host, float32 but labels."""
+
+    labels: Any  # (N, H, W) uint8: the most probable class
+    probabilities: Any  # (N, K, H, W)
+    concentration: Any  # (N, K, H, W): the Dirichlet's alpha; None for a deterministic network
+    class_std: Any  # (N, K, H, W): standard deviation of each class probability
+    entropy: Any  # (N, H, W): of the mean probabilities, in nats
+
+
+class Segmenter:
+    """A network between an image with Gaussian noise and a Dirichlet per pixel.
+
+    network: a Layer from (N, C, H, W) to logits (N, K, H, W). noise_var: the variance (not the standard deviation) of
+    the noise on every pixel of the normalised image, in units of that image's own variance; None runs the ordinary
+    deterministic network: point masses, softmax, cross-entropy. label_smoothing: how far the target lies inside the
+    simplex (see dirichlet_nll). raw_c: initial c1 and c2 before the softplus. Raises ValueError on a negative noise_var
+    and on a label_smoothing outside (0, 1).
+    """
+
+    def __init__(self, network, noise_var=1e-3, *, label_smoothing=1e-2, raw_c=-3.0):
+        if noise_var is not None and not 0 <= noise_var < float("inf"):
+            raise ValueError(f"Segmenter expects a noise_var (a variance) of 0 or more, or None, got {noise_var!r}")
+        if not 0 < label_smoothing < 1:
+            raise ValueError(
+                f"Segmenter expects a label_smoothing between 0 and 1, got {label_smoothing!r}: "
+                "at 0 the target lies on the border of the simplex, where the Dirichlet's density is infinite or 0"
+            )
+        self.network, self.noise_var, self.label_smoothing = network, noise_var, label_smoothing
+        self.head = None if noise_var is None else DirichletHead(raw_c)
+
+    def parameters(self):
+        """The network's, then the head's raw c1 and c2."""
+        return self.network.parameters() + (self.head.parameters() if self.head else [])
+
+    def input(self, images):
+        """The normalised images (N, C, H, W) as a Gaussian in the dtype of the weights."""
+        mean = normalise(images).astype(self.network.parameters()[0].value.dtype)
+        return Gaussian(mean, None if self.noise_var is None else xp.full_like(mean, self.noise_var))
+
+    def loss(self, images, labels):
+        """The loss of images (N, C, H, W) and labels (N, H, W), summed over pixels, and backward(dloss)."""
+        logits, network_backward = self.network.forward(self.input(images))
+        if self.head is None:
+            loss, loss_backward = cross_entropy(logits.mean, labels)
+            return loss, lambda dloss: network_backward(Gaussian(loss_backward(dloss), None))
+        log_concentration, head_backward = self.head.forward(logits)
+        loss, loss_backward = dirichlet_nll(log_concentration, labels, self.label_smoothing)
+        return loss, lambda dloss: network_backward(head_backward(loss_backward(dloss)))
+
+    def predict(self, images):
+        """The fields of a Prediction for images (N, C, H, W) of any size, as arrays of the backend."""
+        height, width = images.shape[2:]
+        padded = Gaussian(*(None if f is None else pad(f, self.network) for f in self.input(images)))
+        logits = self.network.predict(padded)
+        logits = Gaussian(*(None if f is None else f[:, :, :height, :width] for f in logits))
+        if self.head is None:
+            p = xp.exp(log_softmax(logits.mean.astype("float64")))
+            fields = p, None, xp.sqrt(p * (1 - p)), -xlogx(p).sum(axis=1)
+        else:
+            dirichlet = Dirichlet(xp.exp(self.head.predict(logits)))
+            fields = dirichlet.probabilities, dirichlet.concentration, dirichlet.class_std, dirichlet.entropy
+        labels = fields[0].argmax(axis=1).astype("uint8")
+        return Prediction(labels, *(None if f is None else f.astype("float32") for f in fields))
+
+
+def pad(array, network):
+    """The array reflected at its lower and right border up to a size that the network can halve."""
+    multiple = getattr(network, "multiple", 1)
+    height, width = array.shape[2:]
+    return xp.pad(array, ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)), mode="reflect")
+
+
+def predict(segmenter, images):
+    """The Prediction for images (N, C, H, W) of any size and any real dtype: normalised, padded, and cropped back.
+
+    Images are worked on one by one, on all cores, so the answer for an image does not depend on its neighbours. Raises
+    ValueError on other axes, on images without pixels, and on images that are not finite.
+    """
+    images = check_images(images)
+    parts = in_order(segmenter.predict, [images[n : n + 1] for n in range(len(images))])
+    return Prediction(*(None if f[0] is None else to_host(xp.concatenate(f)) for f in zip(*parts, strict=True)))
+
+
+def check_images(images):
+    """The images as an array of the backend, or a ValueError that says what is wrong with them."""
+    images = xp.asarray(images)
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"expected images of shape (N, C, H, W) with at least one pixel, got {images.shape}")
+    if images.dtype.kind not in "buif":
+        raise ValueError(f"expected images of real numbers, got {images.dtype}")
+    if not bool(xp.isfinite(images).all()):
+        raise ValueError("expected finite images, got NaN or infinity in them")
+    return images

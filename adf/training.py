@@ -1,0 +1,54 @@
+"""One step of learning: the batch cut into micro-batches, their gradients summed in order, Adam."""
+
+import copy
+
+from .backend import to_host, xp
+from .parallel import in_order
+from .segmenter import check_images
+
+MICRO_BATCH = 4  # images that go through the network together
+
+
+def train_step(segmenter, optimizer, images, labels):
+    """Moves the segmenter's parameters against the gradient of the mean loss per pixel, and returns that loss.
+
+    images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes. The result does not
+    depend on the number of threads. Raises ValueError on other shapes, images that are not finite, and labels that are
+    not integers or negative.
+    """
+    images, labels = check_images(images), check_labels(images, labels)
+
+    def work(rows):
+        replica = replicate(segmenter)
+        loss, backward = replica.loss(images[rows], labels[rows])
+        backward(1 / labels.size)
+        return loss, [p.grad for p in replica.parameters()]
+
+    parameters, loss = segmenter.parameters(), 0
+    for p in parameters:
+        p.grad = xp.zeros_like(p.value)
+    rows = [slice(start, start + MICRO_BATCH) for start in range(0, len(images), MICRO_BATCH)]
+    for part, grads in in_order(work, rows):
+        loss = loss + part
+        for p, grad in zip(parameters, grads, strict=True):
+            p.grad += grad
+    optimizer.step()
+    return float(to_host(loss / labels.size))
+
+
+def replicate(segmenter):
+    """The segmenter with the same parameter values, shared, and gradient buffers of its own, all 0."""
+    replica = copy.deepcopy(segmenter, {id(p.value): p.value for p in segmenter.parameters()})
+    for p in replica.parameters():
+        p.grad = xp.zeros_like(p.value)
+    return replica
+
+
+def check_labels(images, labels):
+    labels = xp.asarray(labels)
+    if labels.shape != (len(images), *images.shape[2:]) or labels.dtype.kind not in "ui":
+        raise ValueError(
+            f"expected integer labels of shape {(len(images), *images.shape[2:])} for images of shape {images.shape}, "
+            f"got {labels.dtype} of shape {labels.shape}"
+        )
+    return labels
