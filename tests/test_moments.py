@@ -1,0 +1,182 @@
+"""Moments against 60-digit arithmetic, derivatives against central differences of that arithmetic, and the extremes."""
+
+import fit_mills
+import mpmath
+import numpy as np
+import pytest
+
+from adf import moments
+from adf.backend import to_host, xp
+
+DTYPES = ("float32", "float64")
+SLOPES = (0.0, 0.01, 0.2, 1.0)
+Z = np.unique(np.concatenate([np.linspace(-10, 10, 81), [-1e-3, 0, 1e-3, -1.72, 30, 63.9, 64, 64.1, 100, 1000]]))
+SIGMA = 10.0 ** np.arange(-6, 7)
+
+
+def exact_leaky_relu(mu, v, slope):
+    """E[y] and Var[y] of y = x (x > 0) or slope x, straight from the definition, with digits to spare."""
+    with mpmath.workdps(120):
+        mu, v, a = mpmath.mpf(mu), mpmath.mpf(v), mpmath.mpf(slope)
+        sigma = mpmath.sqrt(v)
+        cdf, pdf = mpmath.ncdf(mu / sigma), mpmath.npdf(mu / sigma)
+        first, second = mu * cdf + sigma * pdf, (mu * mu + v) * cdf + mu * sigma * pdf  # E[max(x,0)], E[max(x,0)^2]
+        mean = a * mu + (1 - a) * first
+        square = a * a * (mu * mu + v) + (1 - a * a) * second
+        return mean, square - mean**2
+
+
+def exact_maximum(mu_a, v_a, mu_b, v_b):
+    """Clark, Operations Research 9, 1961, equations (2) and (3)."""
+    with mpmath.workdps(120):
+        mu_a, v_a, mu_b, v_b = (mpmath.mpf(x) for x in (mu_a, v_a, mu_b, v_b))
+        s = mpmath.sqrt(v_a + v_b)
+        d = (mu_a - mu_b) / s
+        cdf, pdf = mpmath.ncdf(d), mpmath.npdf(d)
+        mean = mu_a * cdf + mu_b * (1 - cdf) + s * pdf
+        square = (mu_a**2 + v_a) * cdf + (mu_b**2 + v_b) * (1 - cdf) + (mu_a + mu_b) * s * pdf
+        return mean, square - mean**2
+
+
+def grid(dtype):
+    """(mean, var) as they are after rounding to dtype, and z = mean / sigma."""
+    z, sigma = (g.ravel() for g in np.meshgrid(Z, SIGMA))
+    mean, var = (z * sigma).astype(dtype), (sigma**2).astype(dtype)
+    return mean, var, mean / np.sqrt(var.astype("float64"))
+
+
+def ulps(value, exact, scale, dtype):
+    """Error in units of the last place of `scale`."""
+    error = [abs(float((mpmath.mpf(float(v)) - e) / s)) for v, e, s in zip(value, exact, scale, strict=True)]
+    return np.array(error) / np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("slope", SLOPES)
+def test_leaky_relu_to_the_last_digits(slope, dtype):
+    mean, var, z = grid(dtype)
+    y_mean, y_var = (to_host(y) for y in moments.leaky_relu(xp.asarray(mean), xp.asarray(var), slope))
+    assert y_mean.dtype == y_var.dtype == dtype
+    exact = [exact_leaky_relu(float(m), float(v), slope) for m, v in zip(mean, var, strict=True)]
+    crossing = 0.3 * np.sqrt(var.astype("float64")) * (slope > 0)  # a leaky mean crosses zero
+    mean_scale = [abs(e[0]) + c for e, c in zip(exact, crossing, strict=True)]
+    bound = 64 + np.where(z < 0, z * z, 0)
+    mean_error = ulps(y_mean, [e[0] for e in exact], mean_scale, dtype)
+    var_error = ulps(y_var, [e[1] for e in exact], [e[1] for e in exact], dtype)
+    assert len(mean_error) == len(Z) * len(SIGMA) > 1000  # the test compares something
+    assert np.all(mean_error <= bound), (mean_error / bound).max()
+    assert np.all(var_error <= bound), (var_error / bound).max()
+
+
+def test_the_accuracy_test_rejects_the_textbook_formula():
+    """E[y^2] - E[y]^2 in float32, as public code has it, is wrong at the first glance."""
+    from scipy.special import erf
+
+    mean, var, _ = grid("float32")
+    sigma = np.sqrt(var)
+    cdf = ((1 + erf(mean / sigma / np.float32(np.sqrt(2)))) / 2).astype("float32")
+    pdf = np.exp(-((mean / sigma) ** 2) / 2) / np.float32(np.sqrt(2 * np.pi))
+    first = mean * cdf + sigma * pdf
+    naive = (mean**2 + var) * cdf + mean * sigma * pdf - first**2
+    exact = [exact_leaky_relu(float(m), float(v), 0)[1] for m, v in zip(mean, var, strict=True)]
+    assert np.mean(ulps(naive, exact, exact, "float32") > 1000) > 0.2
+    assert (naive < 0).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_maximum_to_the_last_digits(dtype):
+    rng = np.random.default_rng(0)
+    count = 600
+    sigma_a, ratio = 10 ** rng.uniform(-6, 6, count), 10 ** rng.uniform(-3, 3, count)
+    gap = rng.uniform(-10, 10, count) * sigma_a * np.hypot(1, ratio) * rng.choice([0, 1e-3, 1], count)
+    middle = rng.normal(size=count) * sigma_a * rng.choice([0, 1, 1000], count)
+    a, va, b, vb = (x.astype(dtype) for x in (middle + gap, sigma_a**2, middle, (ratio * sigma_a) ** 2))
+    y_mean, y_var = (to_host(y) for y in moments.maximum(*(xp.asarray(x) for x in (a, va, b, vb))))
+    exact = [exact_maximum(*map(float, row)) for row in zip(a, va, b, vb, strict=True)]
+    s = np.sqrt(va.astype("float64") + vb)
+    # A mean may cross zero: its error is relative to the means and the spread that went in. t = |a - b| / s is as
+    # rounded as a - b is, where both are large: hence the second term of the bound.
+    mean_error = ulps(y_mean, [e[0] for e in exact], np.abs(a.astype("f8")) + np.abs(b.astype("f8")) + s, dtype)
+    var_error = ulps(y_var, [e[1] for e in exact], [e[1] for e in exact], dtype)
+    bound = 64 + ((a.astype("f8") - b) / s) ** 2 + (np.abs(a.astype("f8")) + np.abs(b.astype("f8"))) / s
+    assert np.all(mean_error <= 64), mean_error.max()
+    assert np.all(var_error <= bound), (var_error / bound).max()
+
+
+@pytest.mark.parametrize("slope", SLOPES)
+def test_leaky_relu_derivatives(slope):
+    """Against central differences of the 120-digit moments, which have no rounding to speak of."""
+    z = np.array([-9, -3, -1, -1e-3, 0.0, 1e-3, 0.5, 2, 6])
+    mean, var = np.tile(z * 0.7, 2), np.full(2 * len(z), 0.49)
+    dmean, dvar = np.repeat([1.0, 0.0], len(z)), np.repeat([0.0, 1.0], len(z))
+    by_mean, by_var = (
+        to_host(d) for d in moments.leaky_relu_backward(*(xp.asarray(x) for x in (mean, var, dmean, dvar)), slope)
+    )
+    for i, (m, v) in enumerate(zip(mean, var, strict=True)):
+        which = int(i >= len(z))
+        want = derivatives(lambda m, v, which=which: exact_leaky_relu(m, v, slope)[which], (m, v))
+        np.testing.assert_allclose([by_mean[i], by_var[i]], want, rtol=1e-10, atol=1e-25)
+
+
+def test_maximum_derivatives():
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(4, 24))
+    inputs[1::2] = np.exp(inputs[1::2])
+    for which in (0, 1):
+        upstream = [np.full(24, 1.0 - which), np.full(24, float(which))]
+        got = moments.maximum_backward(*(xp.asarray(x) for x in (*inputs, *upstream)))
+        for i in range(24):
+            want = derivatives(lambda *x, which=which: exact_maximum(*x)[which], inputs[:, i])
+            np.testing.assert_allclose([float(g[i]) for g in got], want, rtol=1e-10, atol=1e-14)
+
+
+def derivatives(function, point):
+    h = mpmath.mpf(10) ** -30
+    with mpmath.workdps(120):
+        point = [mpmath.mpf(float(x)) for x in point]
+        steps = [[x + h * (i == j) for j, x in enumerate(point)] for i in range(len(point))]
+        back = [[x - h * (i == j) for j, x in enumerate(point)] for i in range(len(point))]
+        return [float((function(*up) - function(*down)) / (2 * h)) for up, down in zip(steps, back, strict=True)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_finite_input_gives_finite_moments(dtype):
+    """Means to +-1e30 and variances 0 to 1e30: no NaN, no infinity, no negative variance, no warning."""
+    size = np.array([0, 1e-45, 1e-38, 1e-30, 1e-10, 1, 1e10, 1e30])
+    mean, var = (g.ravel().astype(dtype) for g in np.meshgrid(np.concatenate([-size, size]), size))
+    ones = np.ones_like(mean)
+    for slope in SLOPES:
+        y = moments.leaky_relu(*map(xp.asarray, (mean, var)), slope)
+        d = moments.leaky_relu_backward(*map(xp.asarray, (mean, var, ones, ones)), slope)
+        assert all(bool(xp.isfinite(x).all()) for x in (*y, *d))
+        assert bool((y[1] >= 0).all()) and bool((y[1] <= xp.asarray(var) * (1 + 4e-7)).all())
+    i, j = (g.ravel() for g in np.meshgrid(np.arange(len(mean)), np.arange(len(mean))))
+    pairs = [xp.asarray(x) for x in (mean[i], var[i], mean[j], var[j])]
+    y = moments.maximum(*pairs)
+    assert len(i) == (2 * 8 * 8) ** 2 and all(bool(xp.isfinite(x).all()) for x in y) and bool((y[1] >= 0).all())
+    assert all(bool(xp.isfinite(x).all()) for x in moments.maximum_backward(*pairs, *(xp.ones_like(pairs[0]),) * 2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_million_random_inputs(dtype):
+    """Var >= 0 and Var[relu(x)] <= Var[x]: the textbook formula in float32 breaks each of these thousands of times."""
+    rng = np.random.default_rng(2)
+    mean = xp.asarray((rng.normal(size=1_000_000) * 10 ** rng.uniform(-3, 3, 1_000_000)).astype(dtype))
+    var = xp.asarray((10 ** rng.uniform(-6, 6, 1_000_000)).astype(dtype))
+    for slope in (0.0, 0.01):
+        _, y_var = moments.leaky_relu(mean, var, slope)
+        assert bool((y_var >= 0).all()) and bool((y_var <= var).all())
+
+
+def test_polynomials_are_those_of_the_script():
+    for code, degree in (("f", 12), ("d", 28)):
+        assert moments.POLYNOMIAL[code] == tuple(fit_mills.fit(degree))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_mills_ratio(dtype):
+    t = np.concatenate([np.linspace(0, 10, 201), [20, 40, 63.99, 64]]).astype(dtype)
+    got = [to_host(r) for r in moments.mills(xp.asarray(t))]
+    exact = list(zip(*(fit_mills.mills(float(x)) for x in t), strict=True))
+    for name, r, e in zip(("R0", "R1", "R2"), got, exact, strict=True):
+        assert ulps(r, e, e, dtype).max() <= 16, name
