@@ -52,6 +52,9 @@ class Segmenter:
     def loss(self, images, labels):
         """The loss of images (N, C, H, W) and labels (N, H, W), summed over pixels, and backward(dloss)."""
         logits, network_backward = self.network.forward(self.input(images))
+        classes = logits.mean.shape[1]
+        if int(labels.min()) < 0 or int(labels.max()) >= classes:
+            raise ValueError(f"expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}")
         if self.head is None:
             loss, loss_backward = cross_entropy(logits.mean, labels)
             return loss, lambda dloss: network_backward(Gaussian(loss_backward(dloss), None))

@@ -1,0 +1,196 @@
+"""The pictures of the slides: what was segmented, where that is wrong, and where the network says it is unsure.
+
+Every function returns a `matplotlib.figure.Figure` and touches no global state, so it also works in threads and without
+a display. All lengths are inches. Class colours are Okabe & Ito's (*Color universal design*, 2008), uncertainties are
+drawn in cividis (Nuñez, Anderton & Renslow, PLOS ONE 2018): both survive colour blindness and a grey printer.
+"""
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from .files import atomic_write
+
+CLASS_COLOURS = ("#BBBBBB", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")   # class 0 is not tinted
+WRONG = "#F0E442"
+PANEL, GAP, MARGIN, CAPTION, HEADER, FOOTER = 3.25, 0.15, 0.15, 0.4, 0.38, 0.85
+FONT = 13
+
+
+def overview(images, prediction, labels=None, class_names=("background", "trap", "cell"), titles=None):
+    """One row per image: segmentation, wrong pixels, uncertainty over all classes, uncertainty of class 0  -> Figure.
+
+    images: (N, H, W) or (N, 1, H, W), any grey values; prediction: as `adf.predict` returns it; labels: the truth,
+    (N, H, W) integers, without it the second picture is the image itself; titles: N names to print over the rows.
+    Uncertainty is the standard deviation of a class probability; each column has one scale, from 0 to its maximum.
+    """
+    images, labels = _checked(images, labels, prediction, class_names, titles)
+    figure, panels, footers = _grid(*images.shape)
+    headers = ("segmentation", "image (no truth given)" if labels is None else "misclassified pixels",
+               "mean uncertainty over classes", f"{class_names[0]}-class uncertainty")
+    for axes, header in zip(panels[0], headers, strict=True):
+        _write(axes, header, above=CAPTION, size=FONT + 1)
+    for n, (segmentation, errors, *_) in enumerate(panels):
+        _draw_segmentation(segmentation, images[n], prediction.labels[n])
+        _draw_errors(errors, images[n], prediction.labels[n], None if labels is None else labels[n])
+        if titles is not None:
+            _write(segmentation, _shortened(str(titles[n])))
+    _draw_legends(footers, class_names, with_errors=labels is not None)
+    _draw_uncertainty(panels[:, 2], footers[2], prediction.class_std.mean(axis=1), "p")
+    _draw_uncertainty(panels[:, 3], footers[3], prediction.class_std[:, 0], f"p({class_names[0]})")
+    return figure
+
+
+def reliability(curves):
+    """Accuracy against confidence, and how many pixels there are at each confidence  -> Figure.
+
+    curves: `metrics.Reliability`, or a dict of them by name. Below the diagonal the network is too sure of itself.
+    """
+    figure = Figure(figsize=(5.5, 6.5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot((0, 1), (0, 1), color="0.5", linestyle="--", label="perfectly calibrated")
+    for name, curve, colour in _named(curves):
+        label = f"{name}ECE {curve.ece:.4f}"
+        upper.plot(curve.confidence, curve.accuracy, "o-", color=colour, clip_on=False, label=label)
+        edges = np.linspace(0, 1, curve.count.size + 1)
+        lower.stairs(curve.count / curve.count.sum(), edges, color=colour, linewidth=2, fill=len(_named(curves)) == 1)
+    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    lower.set(xlabel="confidence (probability of the called class)", ylabel="share of pixels", yscale="log")
+    lower.yaxis.set_minor_locator(NullLocator())
+    upper.legend(frameon=False, loc="upper left")          # no confidence is below 1 / K: here is room
+    return figure
+
+
+def sparsification(curves):
+    """Error left when the most uncertain pixels are removed first, against the best and a random order  -> Figure.
+
+    curves: `metrics.Sparsification`, or a dict of them by name. The shaded area is the AUSE. The axis ends where no
+    curve is above 2 % of its start any more.
+    """
+    figure = Figure(figsize=(6.5, 5), layout="constrained")
+    axes, end, top = figure.subplots(), 0, 0
+    for name, curve, colour in _named(curves):
+        some = np.unique(np.linspace(0, curve.removed.size - 1, 5000).astype(int))
+        removed, error, oracle = (values[some] for values in curve)
+        axes.plot(removed, error, color=colour, linewidth=2, label=f"{name}AUSE {curve.ause:.3g}")
+        axes.plot(removed, oracle, color=colour, linestyle="--")
+        axes.axhline(error[0], color=colour, linestyle=":")
+        axes.fill_between(removed, oracle, error, color=colour, alpha=0.2, linewidth=0)
+        end, top = max(end, removed[error >= 0.02 * error[0]][-1]), max(top, error.max())
+    orders = [Line2D([], [], color="0.3", linestyle=style, label=label)
+              for style, label in (("--", "best order"), (":", "random order"))]
+    axes.set(xlabel="fraction of pixels removed, most uncertain first", ylabel="fraction of those left that are wrong",
+             xlim=(0, end or 1), ylim=(0, 1.05 * top or 1))
+    axes.legend(handles=axes.get_legend_handles_labels()[0] + orders, loc="upper right", edgecolor="none",
+                framealpha=1)
+    return figure
+
+
+def save(figure, path, dpi=120):
+    """Write the figure as PNG: all of it under its name, or nothing. Equal figures give equal bytes."""
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def _grid(rows, height, width):
+    """Axes for rows of four pictures (rows, 4), and below each column the axes of its legend or colour bar (4,)."""
+    panel = PANEL * np.clip(height / width, 0.3, 1.6)
+    total = (4 * PANEL + 3 * GAP + 2 * MARGIN, HEADER + rows * (panel + CAPTION) + FOOTER)
+    figure = Figure(figsize=total)
+
+    def place(column, top, height, inset=0.0):
+        left, width = MARGIN + column * (PANEL + GAP) + inset, PANEL - 2 * inset
+        axes = figure.add_axes((left / total[0], 1 - (top + height) / total[1], width / total[0], height / total[1]))
+        axes.set_axis_off()
+        return axes
+
+    panels = [[place(column, HEADER + CAPTION + row * (panel + CAPTION), panel) for column in range(4)]
+              for row in range(rows)]
+    footers = [place(column, total[1] - FOOTER + 0.12, 0.14, inset=0.2) for column in range(4)]
+    return figure, np.array(panels), footers
+
+
+def _draw_segmentation(axes, image, predicted):
+    """The image, each class but the first washed over it in its colour, and outlined."""
+    axes.imshow(_washed(image, predicted))
+    for k in range(1, predicted.max() + 1):
+        inside = predicted == k
+        if inside.any() and not inside.all() and min(inside.shape) > 1:     # matplotlib's contour warns or raises
+            axes.contour(inside, levels=[0.5], colors=CLASS_COLOURS[k], linewidths=1.5)
+
+
+def _draw_errors(axes, image, predicted, truth):
+    """The wrong pixels on the darkened image, which is tinted by its true classes, and how many there are."""
+    if truth is None:
+        axes.imshow(_grey(image))
+        return
+    wrong = predicted != truth
+    axes.imshow(np.where(wrong[..., None], to_rgb(WRONG), 0.5 * _washed(image, truth)))
+    _write(axes, f"{100 * wrong.mean():.2f} % wrong")
+
+
+def _draw_uncertainty(column, footer, std, what):
+    """One map per row on one scale, the colour bar of all of them in the footer."""
+    for axes, one in zip(column, std, strict=True):
+        picture = axes.imshow(one, cmap="cividis", vmin=0, vmax=float(std.max()) or 1)
+        _write(axes, f"mean {one.mean():.4f}")
+    footer.set_axis_on()
+    ticks = MaxNLocator(4, steps=(1, 2, 5, 10))
+    bar = footer.figure.colorbar(picture, cax=footer, orientation="horizontal", ticks=ticks)
+    bar.set_label(f"standard deviation of {what}", size=FONT - 1, parse_math=False)
+    bar.ax.tick_params(labelsize=FONT - 1)
+
+
+def _draw_legends(footers, class_names, with_errors):
+    classes = [Patch(facecolor=colour, label=name) for colour, name in zip(CLASS_COLOURS, class_names, strict=False)]
+    errors = [Patch(facecolor=WRONG, label="wrong  (tint: true class)")]
+    for axes, handles in zip(footers, (classes, errors) if with_errors else (classes,), strict=False):
+        legend = axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1.5), ncols=3, frameon=False,
+                             fontsize=FONT, handlelength=1, handletextpad=0.5, columnspacing=1)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+
+def _write(axes, text, above=0.0, size=FONT):
+    axes.annotate(text, (0.5, 1), (0, 72 * above + 4), "axes fraction", "offset points", size=size,
+                  ha="center", va="bottom", parse_math=False)
+
+
+def _shortened(text, most=30):
+    return text if len(text) <= most else f"{text[:most // 2]}…{text[-most // 2 + 1:]}"
+
+
+def _washed(image, labels):
+    colours = np.array([to_rgb(colour) for colour in CLASS_COLOURS])[labels]
+    return np.where(labels[..., None] > 0, 0.6 * _grey(image) + 0.4 * colours, _grey(image))
+
+
+def _grey(image):
+    """(H, W) of any range  -> (H, W, 3) from 0 to 1; the darkest and brightest 0.5 % saturate."""
+    low, high = np.percentile(image, (0.5, 99.5))
+    grey = np.clip((image - low) / (high - low), 0, 1) if high > low else np.full(image.shape, 0.5)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _named(curves):
+    """One curve or a dict of them  -> a list of (prefix of the label, curve, colour)."""
+    named = {f"{name}: ": curve for name, curve in curves.items()} if isinstance(curves, dict) else {"": curves}
+    colours = CLASS_COLOURS[1:]
+    return [(name, curve, colours[i % len(colours)]) for i, (name, curve) in enumerate(named.items())]
+
+
+def _checked(images, labels, prediction, class_names, titles):
+    """Images (N, H, W) and labels (N, H, W) or None, or a ValueError."""
+    images, labels = np.asarray(images), None if labels is None else np.asarray(labels)
+    images = images[:, 0] if images.ndim == 4 and images.shape[1] == 1 else images
+    n, k, *size = prediction.class_std.shape
+    if images.shape != (n, *size) or (labels is not None and labels.shape != images.shape):
+        raise ValueError(f"overview expects images and labels of shape {(n, *size)} as predicted, "
+                         f"got {images.shape} and {labels if labels is None else labels.shape}")
+    if len(class_names) != k or k > len(CLASS_COLOURS) or (titles is not None and len(titles) != n):
+        raise ValueError(f"overview expects {k} class names, at most {len(CLASS_COLOURS)}, and {n} titles, "
+                         f"got {class_names} and {titles}")
+    return images, labels

@@ -1,0 +1,143 @@
+"""The head and its likelihood: by SciPy, by gradient, at the extremes; the uncertainties by sampling."""
+
+import numpy as np
+import pytest
+from gradients import random_like
+from scipy import stats
+
+from adf import Dirichlet, DirichletHead, Gaussian
+from adf.backend import to_host, xp
+from adf.dirichlet import cross_entropy, dirichlet_nll
+
+SMOOTHING = 0.01
+
+
+def logits(rng, shape=(2, 3, 4, 5), dtype="float64"):
+    return Gaussian(*(xp.asarray(f.astype(dtype)) for f in (3 * rng.normal(size=shape), 2 * rng.random(shape))))
+
+
+def head(raw1=-1.0, raw2=0.5):
+    layer = DirichletHead()
+    layer.c1.value, layer.c2.value = xp.full(1, raw1, "float64"), xp.full(1, raw2, "float64")
+    return layer
+
+
+def test_concentration_is_the_formula():
+    x = logits(np.random.default_rng(0))
+    alpha = np.exp(to_host(head().predict(x)))
+    mu, v = (to_host(f) for f in x)
+    m = np.exp(mu) / np.exp(mu).sum(axis=1, keepdims=True)
+    s = np.log1p(np.exp(-1)) + np.log1p(np.exp(0.5)) * np.sqrt((m * v).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(alpha, m / s, rtol=1e-13)
+
+
+def test_evidence_falls_with_the_variance():
+    """alpha_0 = 1 / s: one published script has it the other way round."""
+    x = logits(np.random.default_rng(0))
+    low, high = (xp.exp(head().predict(Gaussian(x.mean, k * x.var))).sum(axis=1) for k in (1, 4))
+    assert bool((high < low).all())
+
+
+def test_likelihood_is_that_of_scipy():
+    rng = np.random.default_rng(1)
+    alpha, labels = rng.gamma(2.0, size=(2, 3, 4, 5)) + 0.01, rng.integers(0, 3, (2, 4, 5))
+    loss, _ = dirichlet_nll(xp.log(xp.asarray(alpha)), xp.asarray(labels), SMOOTHING)
+    target = (1 - SMOOTHING) * np.eye(3) + SMOOTHING / 3
+    want = sum(
+        -stats.dirichlet(alpha[n, :, i, j]).logpdf(target[labels[n, i, j]]) for n, i, j in np.ndindex(labels.shape)
+    )
+    np.testing.assert_allclose(float(loss), want, rtol=1e-12)
+
+
+def test_cross_entropy_is_that_of_scipy():
+    rng = np.random.default_rng(1)
+    mu, labels = rng.normal(size=(2, 3, 4, 5)), rng.integers(0, 3, (2, 4, 5))
+    loss, backward = cross_entropy(xp.asarray(mu), xp.asarray(labels))
+    p = np.exp(mu) / np.exp(mu).sum(axis=1, keepdims=True)
+    picked = np.take_along_axis(p, labels[:, None], axis=1)
+    np.testing.assert_allclose(float(loss), -np.log(picked).sum(), rtol=1e-12)
+    want = 0.7 * (p - np.moveaxis(np.eye(3)[labels], -1, 1))
+    np.testing.assert_allclose(to_host(backward(0.7)), want, rtol=1e-12, atol=1e-14)
+
+
+def test_gradient_of_head_and_likelihood():
+    """Random directions through both; the upstream gradient of a loss is a number, drawn too."""
+    rng = np.random.default_rng(2)
+    layer, x, labels = head(), logits(rng), xp.asarray(rng.integers(0, 3, (2, 4, 5)))
+
+    def loss(x):
+        return 0.37 * float(dirichlet_nll(layer.predict(x), labels, SMOOTHING)[0])
+
+    log_alpha, back = layer.forward(x)
+    dx = back(dirichlet_nll(log_alpha, labels, SMOOTHING)[1](0.37))
+    step = 1e-6
+    for field in (0, 1):
+        d = random_like(rng, x)[field]
+        up, down = (loss(x._replace(**{x._fields[field]: x[field] + h * d})) for h in (step, -step))
+        np.testing.assert_allclose((up - down) / (2 * step), float((dx[field] * d).sum()), rtol=1e-6)
+    for p in layer.parameters():
+        p.value = p.value + step
+        up = loss(x)
+        p.value = p.value - 2 * step
+        down = loss(x)
+        p.value = p.value + step
+        np.testing.assert_allclose((up - down) / (2 * step), float(p.grad[0]), rtol=1e-6)
+
+
+def test_gradient_of_the_head_alone():
+    """dy random: a likelihood as the only upstream gradient could hide an error."""
+    rng = np.random.default_rng(3)
+    layer, x = head(), logits(rng)
+    y, back = layer.forward(x)
+    dy = xp.asarray(rng.normal(size=y.shape))
+    dx, direction, step = back(dy), random_like(rng, x), 1e-6
+    up, down = (
+        float((layer.predict(Gaussian(*(f + h * d for f, d in zip(x, direction, strict=True)))) * dy).sum())
+        for h in (step, -step)
+    )
+    analytic = sum(float((f * d).sum()) for f, d in zip(dx, direction, strict=True))
+    np.testing.assert_allclose((up - down) / (2 * step), analytic, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("raw", [-20.0, -7.0, -3.0, 5.0])
+def test_finite_at_the_extremes(raw, dtype):
+    """Logits to +-1e4 and variances 0 to 1e6, any label: loss, gradients and the printed quantities are finite."""
+    values = np.array([-1e4, -85, -1, 0, 1, 85, 1e4])
+    a, b, c = (g.ravel() for g in np.meshgrid(values, values, values))
+    for var in (0, 1e-12, 1.0, 1e6):
+        mean = xp.asarray(np.stack([a, b, c])[None, :, None, :].astype(dtype))
+        x = Gaussian(mean, xp.full_like(mean, var))
+        layer = DirichletHead(raw)
+        for label in range(3):
+            log_alpha, back = layer.forward(x)
+            loss, loss_back = dirichlet_nll(log_alpha, xp.full((1, 1, a.size), label), SMOOTHING)
+            dx = back(loss_back(1.0))
+            assert np.isfinite(float(loss)) and all(bool(xp.isfinite(f).all()) for f in dx)
+            assert dx.mean.dtype == dx.var.dtype == dtype
+            assert all(bool(xp.isfinite(p.grad).all()) for p in layer.parameters())
+        d = Dirichlet(xp.exp(log_alpha))
+        for field in (d.probabilities, d.class_std, d.entropy, d.expected_entropy, d.mutual_information):
+            assert bool(xp.isfinite(field).all())
+
+
+def test_uncertainties_against_samples():
+    """200,000 draws of each of four Dirichlets; the bound is 6 standard errors of each quantity (2e-9 two-sided)."""
+    rng, n = np.random.default_rng(4), 200_000
+    alpha = np.array([[0.3, 0.5, 0.2], [1, 1, 1], [2, 5, 9], [100, 150, 50]])
+    d = Dirichlet(xp.asarray(alpha.T[None, :, None, :]))
+    for i, a in enumerate(alpha):
+        p = rng.dirichlet(a, n)
+        entropy = -np.sum(p * np.log(np.where(p > 0, p, 1)), axis=1)
+        for got, sample in (
+            (d.probabilities[0, :, 0, i], p),
+            (d.class_std[0, :, 0, i] ** 2, (p - p.mean(axis=0)) ** 2),
+            (d.expected_entropy[0, 0, i], entropy),
+        ):
+            error = sample.std(axis=0) / np.sqrt(n)
+            assert np.all(np.abs(to_host(got) - sample.mean(axis=0)) < 6 * error)
+    m = alpha / alpha.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(to_host(d.entropy)[0, 0], -(m * np.log(m)).sum(axis=1), rtol=1e-12)
+    information = to_host(d.mutual_information)[0, 0]
+    np.testing.assert_allclose(information, to_host(d.entropy - d.expected_entropy)[0, 0])
+    assert np.all(np.diff(information[1:]) < 0) and np.all(information > 0)  # more evidence, less left to learn

@@ -1,0 +1,176 @@
+"""Segmenter, Adam, train_step, predict."""
+
+import numpy as np
+import pytest
+
+import adf
+from adf.backend import to_host, xp
+from adf.normalise import normalise
+from adf.training import replicate
+
+
+def segmenter(noise_var=1e-3, **options):
+    return adf.Segmenter(adf.UNet(1, 3, widths=(4, 6), rng=1), noise_var, **options)
+
+
+def batch(count=10, size=16):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (count, size // 4, size // 4)).repeat(4, axis=1).repeat(4, axis=2)
+    return (labels + 0.3 * rng.normal(size=labels.shape))[:, None], labels
+
+
+def values(segmenter):
+    return [to_host(p.value).copy() for p in segmenter.parameters()]
+
+
+@pytest.mark.parametrize("noise_var", [1e-3, None])
+def test_learns(noise_var):
+    model, (images, labels) = segmenter(noise_var), batch()
+    optimizer = adf.Adam(model.parameters(), 1e-2)
+    losses = [adf.train_step(model, optimizer, images, labels) for _ in range(150)]
+    assert np.isfinite(losses).all() and (adf.predict(model, images).labels == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize("noise_var", [1e-3, None])
+def test_threads_do_not_change_a_bit(noise_var, monkeypatch):
+    results = []
+    for threads in ("1", "2", "3"):
+        monkeypatch.setenv("ADF_THREADS", threads)
+        model, (images, labels) = segmenter(noise_var), batch()
+        optimizer = adf.Adam(model.parameters(), 1e-2)
+        losses = [adf.train_step(model, optimizer, images, labels) for _ in range(3)]
+        prediction = adf.predict(model, images)
+        results.append([np.array(losses), *values(model), *(f for f in prediction if f is not None)])
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_gradient_of_a_step_is_that_of_the_mean_loss():
+    """Micro-batches summed: against central differences of the whole batch's loss, float64."""
+    model, (images, labels) = segmenter(), batch()
+    for p in model.parameters():
+        p.value = p.value.astype("float64")
+    optimizer = adf.Adam(model.parameters(), 1e-3)
+    optimizer.step = lambda: None  # leave the values where they are
+    loss = adf.train_step(model, optimizer, images, labels)
+    rng, step = np.random.default_rng(1), 1e-6
+
+    def mean_loss():
+        return float(model.loss(xp.asarray(images), xp.asarray(labels))[0]) / labels.size
+
+    np.testing.assert_allclose(loss, mean_loss(), rtol=1e-12)
+    for p in model.parameters():
+        value, direction = p.value, xp.asarray(rng.standard_normal(p.value.shape))
+        p.value = value + step * direction
+        up = mean_loss()
+        p.value = value - step * direction
+        down = mean_loss()
+        p.value = value
+        np.testing.assert_allclose(float((p.grad * direction).sum()), (up - down) / (2 * step), rtol=1e-5, atol=1e-8)
+
+
+def test_replicas_share_values_and_own_gradients():
+    model = segmenter()
+    replica = replicate(model)
+    for a, b in zip(model.parameters(), replica.parameters(), strict=True):
+        assert a.value is b.value and a.grad is not b.grad and a is not b
+
+
+def test_adam_by_hand():
+    """Two steps of algorithm 1 of the paper, worked out for one number."""
+    p = adf.Parameter(xp.asarray([1.0]))
+    adam = adf.Adam([p], learning_rate=0.1)
+    want, m, v = 1.0, 0.0, 0.0
+    for t, g in enumerate((0.5, -2.0), start=1):
+        p.grad = xp.asarray([g])
+        adam.step()
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        want -= 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        np.testing.assert_allclose(float(p.value[0]), want, rtol=1e-14)
+
+
+def test_prediction_is_what_it_says():
+    model, (images, _) = segmenter(), batch(3)
+    p = adf.predict(model, images)
+    assert p.labels.shape == (3, 16, 16) and p.labels.dtype == "uint8"
+    assert all(f.dtype == "float32" and isinstance(f, np.ndarray) for f in p[1:])
+    np.testing.assert_allclose(p.probabilities.sum(axis=1), 1, rtol=1e-5)
+    strength = p.concentration.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(p.probabilities, p.concentration / strength, rtol=1e-5)
+    m = p.probabilities.astype("float64")
+    np.testing.assert_allclose(p.class_std, np.sqrt(m * (1 - m) / (strength + 1)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(p.entropy, -(m * np.log(m)).sum(axis=1), rtol=1e-4, atol=1e-6)
+    assert (p.labels == m.argmax(axis=1)).all()
+
+
+def test_point_mass_prediction():
+    p = adf.predict(segmenter(None), batch(2)[0])
+    assert p.concentration is None
+    np.testing.assert_allclose(p.class_std, np.sqrt(p.probabilities * (1 - p.probabilities)), rtol=1e-4, atol=1e-6)
+
+
+def test_any_size_and_any_units():
+    model, image = segmenter(), batch(1)[0]
+    for height, width in ((1, 1), (5, 7), (16, 9), (33, 16)):
+        tall = np.tile(image, (1, 1, 3, 1))[:, :, :height, :width]
+        assert adf.predict(model, tall).labels.shape == (1, height, width)
+    eight_bit = np.round(40 * image + 120).astype("uint8")
+    reference = adf.predict(model, eight_bit)
+    for same in (eight_bit.astype("uint16") * 257, eight_bit.astype("float32") / 255, eight_bit * 1e300 - 5e301):
+        np.testing.assert_allclose(adf.predict(model, same).probabilities, reference.probabilities, rtol=1e-4, atol=1e-6)
+
+
+def test_the_answer_for_an_image_does_not_depend_on_its_neighbours():
+    model, images = segmenter(), batch(5)[0]
+    together, alone = adf.predict(model, images), adf.predict(model, images[2:3])
+    assert all(np.array_equal(a[2:3], b) for a, b in zip(together, alone, strict=True))
+
+
+def test_normalise():
+    rng = np.random.default_rng(0)
+    images = xp.asarray(rng.normal(5, 3, (3, 2, 8, 9)))
+    x = normalise(images)
+    np.testing.assert_allclose(to_host(x.mean(axis=(1, 2, 3))), 0, atol=1e-12)
+    np.testing.assert_allclose(to_host(x.std(axis=(1, 2, 3))), 1, rtol=1e-12)
+    for constant in (0, 7, 0.1, -1e-320, 1.7e308):
+        assert bool((normalise(xp.full((1, 1, 7, 7), constant)) == 0).all())
+    extremes = xp.asarray([-1.7e308, 1.7e308]).reshape(1, 1, 1, 2)
+    assert to_host(normalise(extremes)).ravel().tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize(
+    "images, labels, message",
+    [
+        (np.zeros((2, 16, 16)), np.zeros((2, 16, 16), int), r"\(N, C, H, W\)"),
+        (np.zeros((2, 1, 0, 16)), np.zeros((2, 0, 16), int), "at least one pixel"),
+        (np.full((2, 1, 16, 16), np.nan), np.zeros((2, 16, 16), int), "finite"),
+        (np.zeros((2, 1, 16, 16), complex), np.zeros((2, 16, 16), int), "real numbers"),
+        (np.zeros((2, 1, 16, 16)), np.zeros((2, 16, 15), int), r"labels of shape \(2, 16, 16\)"),
+        (np.zeros((2, 1, 16, 16)), np.zeros((2, 16, 16)), "integer labels"),
+        (np.zeros((2, 1, 16, 16)), np.full((2, 16, 16), 3), "0 to 2"),
+        (np.zeros((2, 1, 16, 16)), np.full((2, 16, 16), -1), "0 to 2"),
+        (np.zeros((2, 3, 16, 16)), np.zeros((2, 16, 16), int), "expects 1 input channels"),
+    ],
+)
+@pytest.mark.parametrize("noise_var", [1e-3, None])
+def test_bad_input_changes_nothing(images, labels, message, noise_var):
+    model = segmenter(noise_var)
+    optimizer, before = adf.Adam(model.parameters()), values(model)
+    with pytest.raises(ValueError, match=message):
+        adf.train_step(model, optimizer, images, labels)
+    assert optimizer.t == 0 and all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
+
+
+@pytest.mark.parametrize("options", [{"noise_var": -1}, {"noise_var": float("nan")}, {"label_smoothing": 0}])
+def test_bad_settings(options):
+    with pytest.raises(ValueError, match="expects a"):
+        segmenter(**options)
+    with pytest.raises(ValueError, match="learning_rate"):
+        adf.Adam([], learning_rate=0)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_bad_number_of_threads(text, monkeypatch):
+    monkeypatch.setenv("ADF_THREADS", text)
+    with pytest.raises(ValueError, match="ADF_THREADS"):
+        adf.predict(segmenter(), batch(1)[0])
