@@ -3,7 +3,17 @@
 In reading order: the message, the kinks, the layers, the networks, the head, learning, the check.
 """
 
-from . import backend, moments, montecarlo
+import sys
+
+try:
+    from . import backend
+except ImportError as error:  # an unknown ADF_BACKEND, no CuPy, no GPU
+    if sys.argv[:1] != ["-m"]:
+        raise
+    print("adf: error:", error, file=sys.stderr)  # `python -m adf` says it in one line
+    sys.exit(2)
+
+from . import moments, montecarlo
 from .dirichlet import Dirichlet, DirichletHead
 from .gaussian import Gaussian
 from .layers import (

@@ -12,7 +12,7 @@ import numpy
 ELEMENTWISE_BLOCK = 1 << 16  # elements: small enough for the cache, long enough to keep two threads off the same lock
 
 
-class BackendError(RuntimeError):
+class BackendError(ImportError):
     """The backend that was asked for cannot be had."""
 
 

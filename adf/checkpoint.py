@@ -39,8 +39,10 @@ def save(path, arrays, settings):
     _check_settings(settings)
     manifest = _encode({"format": FORMAT, "version": VERSION, "settings": settings, "arrays": described})
     if len(manifest) > MANIFEST_LIMIT:
-        raise ValueError(f"save expects settings and names of at most {MANIFEST_LIMIT} bytes, got {len(manifest)}; "
-                         "data belong in arrays")
+        raise ValueError(
+            f"save expects settings and names of at most {MANIFEST_LIMIT} bytes, got {len(manifest)}; "
+            "data belong in arrays"
+        )
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         _write_member(archive, MANIFEST, manifest)
         for name, array in arrays.items():
@@ -60,11 +62,22 @@ def load(path):
                 manifest = _read_manifest(archive, os.fstat(file.fileno()).st_size)
                 arrays = {name: _read_array(archive, name, **about) for name, about in manifest["arrays"].items()}
         # What zipfile, json and a wrong manifest raise on bytes that nobody meant as a checkpoint.
-        except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError, LookupError, TypeError, AttributeError,
-                OverflowError, struct.error) as error:
+        except (
+            zipfile.BadZipFile,
+            ValueError,
+            RuntimeError,
+            EOFError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            struct.error,
+        ) as error:
             problem = " ".join(str(error).split())[:300] or type(error).__name__
-            raise ValueError(f"{path}: expected a checkpoint of adf, but: {problem}; "
-                             "likely another kind of file, one of a newer adf, or one cut short or damaged") from error
+            raise ValueError(
+                f"{path}: expected a checkpoint of adf, but: {problem}; "
+                "likely another kind of file, one of a newer adf, or one cut short or damaged"
+            ) from error
     return arrays, manifest["settings"]
 
 
@@ -77,8 +90,10 @@ def _checked_name(name):
 def _storable(name, array):
     """The array in C order and little-endian, as it will lie in the file."""
     if not isinstance(array, np.ndarray | np.generic):
-        raise ValueError(f"save expects host NumPy arrays, got {type(array).__name__} as {name!r}; "
-                         "arrays on the GPU go through to_host first")
+        raise ValueError(
+            f"save expects host NumPy arrays, got {type(array).__name__} as {name!r}; "
+            "arrays on the GPU go through to_host first"
+        )
     dtype = array.dtype.newbyteorder("<")
     if dtype.str not in DTYPES:
         raise ValueError(f"save expects arrays of {', '.join(sorted(DTYPES))}, got {array.dtype} as {name!r}")
@@ -89,11 +104,15 @@ def _check_settings(settings):
     try:
         back = json.loads(_encode(settings))
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"save expects settings that JSON holds, got {type(error).__name__}: {error}; "
-                         "likely a NaN, an infinity, an array or a NumPy number among them") from error
+        raise ValueError(
+            f"save expects settings that JSON holds, got {type(error).__name__}: {error}; "
+            "likely a NaN, an infinity, an array or a NumPy number among them"
+        ) from error
     if not isinstance(settings, dict) or back != settings:
-        raise ValueError("save expects settings that come back equal from JSON, got others; "
-                         "likely a tuple, or a key that is no string")
+        raise ValueError(
+            "save expects settings that come back equal from JSON, got others; "
+            "likely a tuple, or a key that is no string"
+        )
 
 
 def _encode(content):
@@ -132,10 +151,14 @@ def _read_manifest(archive, file_size):
     """The manifest, after the checks that need no array: members, sizes, checksum, format."""
     members = archive.infolist()
     _require(members and members[0].filename == MANIFEST, f"{MANIFEST} is not its first member")
-    _require(all(m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size for m in members),
-             "a member is compressed, all should be stored")
-    _require(sum(m.file_size for m in members) <= file_size and all(0 <= m.header_offset < file_size for m in members),
-             "its members claim more bytes than the file has")
+    _require(
+        all(m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size for m in members),
+        "a member is compressed, all should be stored",
+    )
+    _require(
+        sum(m.file_size for m in members) <= file_size and all(0 <= m.header_offset < file_size for m in members),
+        "its members claim more bytes than the file has",
+    )
     _require(members[0].file_size <= MANIFEST_LIMIT, f"{MANIFEST} is longer than {MANIFEST_LIMIT} bytes")
     text = archive.read(members[0])
     _require(_sha256(text).encode() == archive.comment, f"{MANIFEST} does not match its checksum")

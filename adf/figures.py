@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from .files import atomic_write
 
-CLASS_COLOURS = ("#BBBBBB", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")   # class 0 is not tinted
+CLASS_COLOURS = ("#BBBBBB", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")  # class 0 is not tinted
 WRONG = "#F0E442"
 PANEL, GAP, MARGIN, CAPTION, HEADER, FOOTER = 3.25, 0.15, 0.15, 0.4, 0.38, 0.85
 FONT = 13
@@ -29,8 +29,12 @@ def overview(images, prediction, labels=None, class_names=("background", "trap",
     """
     images, labels = _checked(images, labels, prediction, class_names, titles)
     figure, panels, footers = _grid(*images.shape)
-    headers = ("segmentation", "image (no truth given)" if labels is None else "misclassified pixels",
-               "mean uncertainty over classes", f"{class_names[0]}-class uncertainty")
+    headers = (
+        "segmentation",
+        "image (no truth given)" if labels is None else "misclassified pixels",
+        "mean uncertainty over classes",
+        f"{class_names[0]}-class uncertainty",
+    )
     for axes, header in zip(panels[0], headers, strict=True):
         _write(axes, header, above=CAPTION, size=FONT + 1)
     for n, (segmentation, errors, *_) in enumerate(panels):
@@ -60,7 +64,7 @@ def reliability(curves):
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     lower.set(xlabel="confidence (probability of the called class)", ylabel="share of pixels", yscale="log")
     lower.yaxis.set_minor_locator(NullLocator())
-    upper.legend(frameon=False, loc="upper left")          # no confidence is below 1 / K: here is room
+    upper.legend(frameon=False, loc="upper left")  # no confidence is below 1 / K: here is room
     return figure
 
 
@@ -80,12 +84,17 @@ def sparsification(curves):
         axes.axhline(error[0], color=colour, linestyle=":")
         axes.fill_between(removed, oracle, error, color=colour, alpha=0.2, linewidth=0)
         end, top = max(end, removed[error >= 0.02 * error[0]][-1]), max(top, error.max())
-    orders = [Line2D([], [], color="0.3", linestyle=style, label=label)
-              for style, label in (("--", "best order"), (":", "random order"))]
-    axes.set(xlabel="fraction of pixels removed, most uncertain first", ylabel="fraction of those left that are wrong",
-             xlim=(0, end or 1), ylim=(0, 1.05 * top or 1))
-    axes.legend(handles=axes.get_legend_handles_labels()[0] + orders, loc="upper right", edgecolor="none",
-                framealpha=1)
+    orders = [
+        Line2D([], [], color="0.3", linestyle=style, label=label)
+        for style, label in (("--", "best order"), (":", "random order"))
+    ]
+    axes.set(
+        xlabel="fraction of pixels removed, most uncertain first",
+        ylabel="fraction of those left that are wrong",
+        xlim=(0, end or 1),
+        ylim=(0, 1.05 * top or 1),
+    )
+    axes.legend(handles=axes.get_legend_handles_labels()[0] + orders, loc="upper right", edgecolor="none", framealpha=1)
     return figure
 
 
@@ -107,8 +116,9 @@ def _grid(rows, height, width):
         axes.set_axis_off()
         return axes
 
-    panels = [[place(column, HEADER + CAPTION + row * (panel + CAPTION), panel) for column in range(4)]
-              for row in range(rows)]
+    panels = [
+        [place(column, HEADER + CAPTION + row * (panel + CAPTION), panel) for column in range(4)] for row in range(rows)
+    ]
     footers = [place(column, total[1] - FOOTER + 0.12, 0.14, inset=0.2) for column in range(4)]
     return figure, np.array(panels), footers
 
@@ -118,7 +128,7 @@ def _draw_segmentation(axes, image, predicted):
     axes.imshow(_washed(image, predicted))
     for k in range(1, predicted.max() + 1):
         inside = predicted == k
-        if inside.any() and not inside.all() and min(inside.shape) > 1:     # matplotlib's contour warns or raises
+        if inside.any() and not inside.all() and min(inside.shape) > 1:  # matplotlib's contour warns or raises
             axes.contour(inside, levels=[0.5], colors=CLASS_COLOURS[k], linewidths=1.5)
 
 
@@ -148,19 +158,37 @@ def _draw_legends(footers, class_names, with_errors):
     classes = [Patch(facecolor=colour, label=name) for colour, name in zip(CLASS_COLOURS, class_names, strict=False)]
     errors = [Patch(facecolor=WRONG, label="wrong  (tint: true class)")]
     for axes, handles in zip(footers, (classes, errors) if with_errors else (classes,), strict=False):
-        legend = axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1.5), ncols=3, frameon=False,
-                             fontsize=FONT, handlelength=1, handletextpad=0.5, columnspacing=1)
+        legend = axes.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, 1.5),
+            ncols=3,
+            frameon=False,
+            fontsize=FONT,
+            handlelength=1,
+            handletextpad=0.5,
+            columnspacing=1,
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)
 
 
 def _write(axes, text, above=0.0, size=FONT):
-    axes.annotate(text, (0.5, 1), (0, 72 * above + 4), "axes fraction", "offset points", size=size,
-                  ha="center", va="bottom", parse_math=False)
+    axes.annotate(
+        text,
+        (0.5, 1),
+        (0, 72 * above + 4),
+        "axes fraction",
+        "offset points",
+        size=size,
+        ha="center",
+        va="bottom",
+        parse_math=False,
+    )
 
 
 def _shortened(text, most=30):
-    return text if len(text) <= most else f"{text[:most // 2]}…{text[-most // 2 + 1:]}"
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
 
 
 def _washed(image, labels):
@@ -188,9 +216,13 @@ def _checked(images, labels, prediction, class_names, titles):
     images = images[:, 0] if images.ndim == 4 and images.shape[1] == 1 else images
     n, k, *size = prediction.class_std.shape
     if images.shape != (n, *size) or (labels is not None and labels.shape != images.shape):
-        raise ValueError(f"overview expects images and labels of shape {(n, *size)} as predicted, "
-                         f"got {images.shape} and {labels if labels is None else labels.shape}")
+        raise ValueError(
+            f"overview expects images and labels of shape {(n, *size)} as predicted, "
+            f"got {images.shape} and {labels if labels is None else labels.shape}"
+        )
     if len(class_names) != k or k > len(CLASS_COLOURS) or (titles is not None and len(titles) != n):
-        raise ValueError(f"overview expects {k} class names, at most {len(CLASS_COLOURS)}, and {n} titles, "
-                         f"got {class_names} and {titles}")
+        raise ValueError(
+            f"overview expects {k} class names, at most {len(CLASS_COLOURS)}, and {n} titles, "
+            f"got {class_names} and {titles}"
+        )
     return images, labels

@@ -13,8 +13,9 @@ def confusion(labels, predicted, classes):
     """Pixels of true class i that were called j: (K, K) int64, [truth, predicted], for classes 0 .. K - 1."""
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     if labels.shape != predicted.shape:
-        raise ValueError(f"confusion expects one predicted class per label, shape {labels.shape}, "
-                         f"got shape {predicted.shape}")
+        raise ValueError(
+            f"confusion expects one predicted class per label, shape {labels.shape}, got shape {predicted.shape}"
+        )
     _check_classes("labels", labels, classes)
     _check_classes("predicted classes", predicted, classes)
     cell = labels.astype(np.int64).ravel() * classes + predicted.ravel()
@@ -143,7 +144,7 @@ def auroc(errors, uncertainty):
     errors, uncertainty = _checked_errors(errors, uncertainty)
     pixels, wrong = _by_uncertainty(errors, uncertainty)
     right = pixels - wrong
-    surer = np.cumsum(right) - right                      # right pixels of strictly lower uncertainty
+    surer = np.cumsum(right) - right  # right pixels of strictly lower uncertainty
     return float(_ratio(np.sum(wrong * (surer + right / 2)), wrong.sum() * right.sum()))
 
 
@@ -174,8 +175,10 @@ def table(rows):
     lines = [columns, *([_cell(row.get(column)) for column in columns] for row in rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * (w - 1) + "-:"[i > 0] for i, w in enumerate(widths)])
-    padded = ([cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
-              for line in lines)
+    padded = (
+        [cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        for line in lines
+    )
     return "\n".join("| " + " | ".join(line) + " |" for line in padded)
 
 
@@ -212,29 +215,38 @@ def _check_classes(what, array, classes):
     if array.dtype.kind not in "iub":
         raise ValueError(f"expected integer {what}, got {array.dtype}")
     if array.size and not 0 <= array.min() <= array.max() < classes:
-        raise ValueError(f"expected {what} from 0 to {classes - 1} ({classes} classes), "
-                         f"got {array.min()} to {array.max()}")
+        raise ValueError(
+            f"expected {what} from 0 to {classes - 1} ({classes} classes), got {array.min()} to {array.max()}"
+        )
 
 
 def _checked(labels, probabilities):
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     if probabilities.ndim < 2 or labels.shape != probabilities.shape[:1] + probabilities.shape[2:] or not labels.size:
-        raise ValueError(f"expected labels (N, H, W) and probabilities (N, K, H, W) of at least one pixel, "
-                         f"got shapes {labels.shape} and {probabilities.shape}")
+        raise ValueError(
+            f"expected labels (N, H, W) and probabilities (N, K, H, W) of at least one pixel, "
+            f"got shapes {labels.shape} and {probabilities.shape}"
+        )
     _check_classes("labels", labels, probabilities.shape[1])
     total = probabilities.sum(axis=1)
-    if not (probabilities.min() >= 0 and np.abs(total - 1).max() < 1e-3):     # NaN fails too
-        raise ValueError(f"expected probabilities of at least 0 that sum to 1 over axis 1, got values from "
-                         f"{probabilities.min():.4g} and sums from {total.min():.4g} to {total.max():.4g}")
+    if not (probabilities.min() >= 0 and np.abs(total - 1).max() < 1e-3):  # NaN fails too
+        raise ValueError(
+            f"expected probabilities of at least 0 that sum to 1 over axis 1, got values from "
+            f"{probabilities.min():.4g} and sums from {total.min():.4g} to {total.max():.4g}"
+        )
     return labels, probabilities
 
 
 def _checked_errors(errors, uncertainty):
     errors, uncertainty = np.asarray(errors, dtype=np.float64), np.asarray(uncertainty)
     if errors.shape != uncertainty.shape or not errors.size:
-        raise ValueError(f"expected errors and uncertainties of one shape and at least one pixel, "
-                         f"got shapes {errors.shape} and {uncertainty.shape}")
+        raise ValueError(
+            f"expected errors and uncertainties of one shape and at least one pixel, "
+            f"got shapes {errors.shape} and {uncertainty.shape}"
+        )
     if not errors.min() >= 0 or np.isnan(uncertainty).any():
-        raise ValueError(f"expected errors of at least 0 and uncertainties without NaN, got errors from "
-                         f"{errors.min():.4g} and {np.isnan(uncertainty).sum()} NaN")
+        raise ValueError(
+            f"expected errors of at least 0 and uncertainties without NaN, got errors from "
+            f"{errors.min():.4g} and {np.isnan(uncertainty).sum()} NaN"
+        )
     return errors.ravel(), uncertainty.ravel()

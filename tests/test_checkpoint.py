@@ -128,10 +128,20 @@ def test_members_of_gigabytes_use_the_64_bit_format(path, monkeypatch):
 # ---- What save refuses
 
 
-@pytest.mark.parametrize("value", [
-    np.array([None]), np.array(["text"]), np.zeros(2, "c8"), np.zeros(2, "f2"), np.zeros(2, "M8[s]"),
-    np.zeros(2, [("a", "f4")]), [1.0, 2.0], 3.0, None,
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([None]),
+        np.array(["text"]),
+        np.zeros(2, "c8"),
+        np.zeros(2, "f2"),
+        np.zeros(2, "M8[s]"),
+        np.zeros(2, [("a", "f4")]),
+        [1.0, 2.0],
+        3.0,
+        None,
+    ],
+)
 def test_other_values_are_refused(tmp_path, value):
     with pytest.raises(ValueError, match=r"save expects .*'w'"):
         checkpoint.save(tmp_path / "c.npz", {"w": value}, {})
@@ -144,10 +154,21 @@ def test_other_names_are_refused(tmp_path, name):
         checkpoint.save(tmp_path / "c.npz", {name: np.zeros(1)}, {})
 
 
-@pytest.mark.parametrize("settings", [
-    {"rate": float("nan")}, {"deep": [{"rate": float("inf")}]}, {"n": np.int64(1)}, {"w": np.zeros(2)}, {"w": (1, 2)},
-    {1: "one"}, {"x": {1, 2}}, ["no", "dictionary"], None, {"long": "x" * 2**22},
-])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rate": float("nan")},
+        {"deep": [{"rate": float("inf")}]},
+        {"n": np.int64(1)},
+        {"w": np.zeros(2)},
+        {"w": (1, 2)},
+        {1: "one"},
+        {"x": {1, 2}},
+        ["no", "dictionary"],
+        None,
+        {"long": "x" * 2**22},
+    ],
+)
 def test_settings_that_would_not_come_back_are_refused(path, settings):
     with pytest.raises(ValueError, match="save expects settings") as caught:
         checkpoint.save(path, {}, settings)
@@ -216,8 +237,12 @@ def foreign_files():
     zipfile.ZipFile(empty_zip, "w").close()
     streams = {"npz": npz, "npy": npy, "zip": other_zip, "empty zip": empty_zip}
     return {name: stream.getvalue() for name, stream in streams.items()} | {
-        "empty": b"", "text": b"not a checkpoint\n" * 100, "png": b"\x89PNG\r\n\x1a\n" + bytes(500),
-        "pickle": b"\x80\x04K\x01.", "zeros": bytes(5000), "noise": np.random.default_rng(0).bytes(5000),
+        "empty": b"",
+        "text": b"not a checkpoint\n" * 100,
+        "png": b"\x89PNG\r\n\x1a\n" + bytes(500),
+        "pickle": b"\x80\x04K\x01.",
+        "zeros": bytes(5000),
+        "noise": np.random.default_rng(0).bytes(5000),
     }
 
 
@@ -274,26 +299,52 @@ def test_compressed_members_are_refused_unread(path):
     assert "compressed" in refusal(repack(path, bomb, seal=True, compression=zipfile.ZIP_DEFLATED))
 
 
-@pytest.mark.parametrize("change", [
-    lambda m: m.update(format="other"), lambda m: m.update(version=2), lambda m: m.pop("version"),
-    lambda m: m.update(more=1), lambda m: m.pop("settings"), lambda m: m.update(settings=[1]),
-    lambda m: m.update(arrays=None), lambda m: m["arrays"].update(step=None), lambda m: m["arrays"].pop("step"),
-    lambda m: m["settings"].update(rate=float("nan")),
-    lambda m: m["arrays"]["step"].update(dtype="|O"), lambda m: m["arrays"]["step"].update(dtype=["<f8"]),
-    lambda m: m["arrays"]["step"].update(dtype="<f8"), lambda m: m["arrays"]["step"].update(shape=[1]),
-    lambda m: m["arrays"]["step"].update(shape=[2]), lambda m: m["arrays"]["step"].update(shape=["1"]),
-    lambda m: m["arrays"]["step"].update(shape=[True]), lambda m: m["arrays"]["step"].update(shape=[-1, -1]),
-    lambda m: m["arrays"]["step"].update(shape=None), lambda m: m["arrays"]["step"].update(shape=[1] * 50000),
-    lambda m: m["arrays"]["nothing"].update(shape=[0, 2**62]), lambda m: m["arrays"]["step"].update(sha256="0" * 64),
-    lambda m: m["arrays"]["step"].pop("sha256"), lambda m: m["arrays"]["step"].update(offset=0),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(format="other"),
+        lambda m: m.update(version=2),
+        lambda m: m.pop("version"),
+        lambda m: m.update(more=1),
+        lambda m: m.pop("settings"),
+        lambda m: m.update(settings=[1]),
+        lambda m: m.update(arrays=None),
+        lambda m: m["arrays"].update(step=None),
+        lambda m: m["arrays"].pop("step"),
+        lambda m: m["settings"].update(rate=float("nan")),
+        lambda m: m["arrays"]["step"].update(dtype="|O"),
+        lambda m: m["arrays"]["step"].update(dtype=["<f8"]),
+        lambda m: m["arrays"]["step"].update(dtype="<f8"),
+        lambda m: m["arrays"]["step"].update(shape=[1]),
+        lambda m: m["arrays"]["step"].update(shape=[2]),
+        lambda m: m["arrays"]["step"].update(shape=["1"]),
+        lambda m: m["arrays"]["step"].update(shape=[True]),
+        lambda m: m["arrays"]["step"].update(shape=[-1, -1]),
+        lambda m: m["arrays"]["step"].update(shape=None),
+        lambda m: m["arrays"]["step"].update(shape=[1] * 50000),
+        lambda m: m["arrays"]["nothing"].update(shape=[0, 2**62]),
+        lambda m: m["arrays"]["step"].update(sha256="0" * 64),
+        lambda m: m["arrays"]["step"].pop("sha256"),
+        lambda m: m["arrays"]["step"].update(offset=0),
+    ],
+)
 def test_a_manifest_that_lies_is_refused(path, change):
     refusal(forge(path, change))
 
 
-@pytest.mark.parametrize("text", [
-    b"", b"[]", b"{", b"null", b"[" * 10**5, b"9" * 10**4, b'{"settings": {}, "settings": {}}', b"\xff",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"null",
+        b"[" * 10**5,
+        b"9" * 10**4,
+        b'{"settings": {}, "settings": {}}',
+        b"\xff",
+    ],
+)
 def test_a_manifest_that_is_none_is_refused(path, text):
     refusal(repack(path, dict(unpack(path), **{"manifest.json": text}), seal=True))
 
@@ -302,10 +353,18 @@ def test_a_long_manifest_is_refused_unread(path):
     assert "longer" in refusal(repack(path, dict(unpack(path), **{"manifest.json": b" " * 2**23}), seal=True))
 
 
-@pytest.mark.parametrize("shape, dtype, problem", [
-    ([], "|O", "dtype"), ([], "<M8[s]", "dtype"), ([4], "<f2", "dtype"), ([], ">i8", "dtype"),
-    ([True], "<i8", "shape"), ([-1, -1], "<i8", "shape"), ([1.0], "<i8", "shape"),
-])
+@pytest.mark.parametrize(
+    "shape, dtype, problem",
+    [
+        ([], "|O", "dtype"),
+        ([], "<M8[s]", "dtype"),
+        ([4], "<f2", "dtype"),
+        ([], ">i8", "dtype"),
+        ([True], "<i8", "shape"),
+        ([-1, -1], "<i8", "shape"),
+        ([1.0], "<i8", "shape"),
+    ],
+)
 def test_a_manifest_and_a_header_that_lie_alike_are_refused(path, shape, dtype, problem):
     forge(path, lambda manifest: manifest["arrays"]["step"].update(shape=shape, dtype=dtype))
     members = unpack(path)
@@ -324,7 +383,7 @@ def test_a_terabyte_that_is_only_claimed_is_not_allocated(path):
         assert f"should take {2**40 + 128} bytes" in refusal(forge(path, claim))
         entry = whole.rindex(b"step.npy") - 46  # in the zip's directory: both sizes of the member at 20
         sizes = struct.pack("<LL", 2**32 - 2, 2**32 - 2)
-        path.write_bytes(whole[:entry + 20] + sizes + whole[entry + 28:])
+        path.write_bytes(whole[: entry + 20] + sizes + whole[entry + 28 :])
         assert "claim more bytes than the file has" in refusal(path)
         assert tracemalloc.get_traced_memory()[1] < 10**7
     finally:
@@ -366,8 +425,14 @@ print(steps[-1], left, checkpoint.remove_stale(os.path.dirname(path)), os.listdi
 
 def run(script, *arguments):
     environment = dict(os.environ, OPENBLAS_NUM_THREADS="1")
-    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], cwd=os.path.dirname(checkpoint.__file__)
-                          + "/..", env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=os.path.dirname(checkpoint.__file__) + "/..",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -449,8 +514,13 @@ def test_stale_temporaries_are_removed_and_nothing_else(path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     stale = [f".adf-{pid}-{'0' * 16}.tmp" for pid in (dead.pid, os.getpid())]
-    kept = [f".adf-{os.getppid()}-{'0' * 16}.tmp", f".adf-{dead.pid}-0.tmp", f"adf-{dead.pid}-{'0' * 16}.tmp",
-            f".adf-{dead.pid}-{'0' * 16}.tmp.png", ".other.tmp"]
+    kept = [
+        f".adf-{os.getppid()}-{'0' * 16}.tmp",
+        f".adf-{dead.pid}-0.tmp",
+        f"adf-{dead.pid}-{'0' * 16}.tmp",
+        f".adf-{dead.pid}-{'0' * 16}.tmp.png",
+        ".other.tmp",
+    ]
     for name in stale + kept:
         (path.parent / name).touch()
     folder = path.parent / f".adf-{dead.pid}-{'1' * 16}.tmp"

@@ -26,8 +26,9 @@ def predicted(images=2, classes=3, size=(24, 32), rng=0):
     alpha = np.random.default_rng(rng).gamma(1.0, 5.0, (images, classes, *size)).astype(np.float32)
     strength = alpha.sum(axis=1, keepdims=True)
     p = alpha / strength
-    return Prediction(p.argmax(axis=1).astype(np.uint8), p, alpha, np.sqrt(p * (1 - p) / (strength + 1)),
-                      -(p * np.log(p)).sum(axis=1))
+    return Prediction(
+        p.argmax(axis=1).astype(np.uint8), p, alpha, np.sqrt(p * (1 - p) / (strength + 1)), -(p * np.log(p)).sum(axis=1)
+    )
 
 
 def words(figure):
@@ -42,8 +43,10 @@ def png_size(path):
         return picture.size
 
 
-@pytest.mark.parametrize("images, classes, size", [(1, 2, (16, 16)), (2, 3, (24, 32)), (3, 6, (40, 12)),
-                                                   (8, 3, (8, 9)), (1, 3, (1, 200)), (1, 3, (2, 2))])
+@pytest.mark.parametrize(
+    "images, classes, size",
+    [(1, 2, (16, 16)), (2, 3, (24, 32)), (3, 6, (40, 12)), (8, 3, (8, 9)), (1, 3, (1, 200)), (1, 3, (2, 2))],
+)
 def test_overview_draws_any_number_and_size(images, classes, size, tmp_path):
     prediction = predicted(images, classes, size)
     grey = np.arange(images * size[0] * size[1], dtype=np.uint16).reshape(images, *size)
@@ -59,9 +62,20 @@ def test_overview_says_what_it_shows():
     labels = prediction.labels.copy()
     labels[0, :12] = (labels[0, :12] + 1) % 3
     said = words(figures.overview(np.zeros((2, 1, 24, 32)), prediction, labels, titles=["a $1 trap$.png", "b" * 99]))
-    for text in ("segmentation", "misclassified pixels", "mean uncertainty over classes",
-                 "background-class uncertainty", "standard deviation of p", "standard deviation of p(background)",
-                 "50.00 % wrong", "0.00 % wrong", "a $1 trap$.png", "background", "trap", "cell"):
+    for text in (
+        "segmentation",
+        "misclassified pixels",
+        "mean uncertainty over classes",
+        "background-class uncertainty",
+        "standard deviation of p",
+        "standard deviation of p(background)",
+        "50.00 % wrong",
+        "0.00 % wrong",
+        "a $1 trap$.png",
+        "background",
+        "trap",
+        "cell",
+    ):
         assert text in said
     assert "b" * 99 not in said
 
@@ -98,10 +112,16 @@ def test_certain_and_constant_is_drawn_too(tmp_path):
     figures.save(figures.overview(np.full((1, 24, 32), 7), prediction), tmp_path / "constant.png")
 
 
-@pytest.mark.parametrize("images, labels, names, titles", [
-    (np.zeros((2, 24, 31)), None, NAMES[:3], None), (np.zeros((2, 3, 24, 32)), None, NAMES[:3], None),
-    (np.zeros((2, 24, 32)), np.zeros((1, 24, 32)), NAMES[:3], None), (np.zeros((2, 24, 32)), None, NAMES[:2], None),
-    (np.zeros((2, 24, 32)), None, NAMES[:3], ["one"])])
+@pytest.mark.parametrize(
+    "images, labels, names, titles",
+    [
+        (np.zeros((2, 24, 31)), None, NAMES[:3], None),
+        (np.zeros((2, 3, 24, 32)), None, NAMES[:3], None),
+        (np.zeros((2, 24, 32)), np.zeros((1, 24, 32)), NAMES[:3], None),
+        (np.zeros((2, 24, 32)), None, NAMES[:2], None),
+        (np.zeros((2, 24, 32)), None, NAMES[:3], ["one"]),
+    ],
+)
 def test_overview_refuses_what_does_not_match(images, labels, names, titles):
     with pytest.raises(ValueError, match="overview expects"):
         figures.overview(images, predicted(), labels, names, titles)
@@ -110,14 +130,18 @@ def test_overview_refuses_what_does_not_match(images, labels, names, titles):
 def curves(rng):
     prediction = predicted(rng=rng)
     labels = np.random.default_rng(rng).integers(0, 3, prediction.labels.shape)
-    return (metrics.reliability(labels, prediction.probabilities),
-            metrics.sparsification(labels != prediction.labels, prediction.entropy))
+    return (
+        metrics.reliability(labels, prediction.probabilities),
+        metrics.sparsification(labels != prediction.labels, prediction.entropy),
+    )
 
 
 def test_reliability_and_sparsification(tmp_path):
     calibration, ranking = curves(0)
-    for figure, score in ((figures.reliability(calibration), f"ECE {calibration.ece:.4f}"),
-                          (figures.sparsification(ranking), f"AUSE {ranking.ause:.3g}")):
+    for figure, score in (
+        (figures.reliability(calibration), f"ECE {calibration.ece:.4f}"),
+        (figures.sparsification(ranking), f"AUSE {ranking.ause:.3g}"),
+    ):
         assert score in words(figure) and figure.axes[-1].get_xlabel() and figure.axes[0].get_ylabel()
         figures.save(figure, tmp_path / "curve.png")
 
@@ -148,12 +172,20 @@ def test_save_is_reproducible_and_leaves_nothing_else(tmp_path):
 
 def test_figures_work_in_threads(tmp_path):
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda i: figures.save(figures.overview(np.zeros((2, 24, 32)), predicted(rng=i)),
-                                             tmp_path / f"{i}.png", dpi=40), range(4)))
+        list(
+            pool.map(
+                lambda i: figures.save(
+                    figures.overview(np.zeros((2, 24, 32)), predicted(rng=i)), tmp_path / f"{i}.png", dpi=40
+                ),
+                range(4),
+            )
+        )
     assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_no_pyplot():
-    code = "import sys, adf; assert 'matplotlib' not in sys.modules; " \
-           "import adf.figures; assert 'matplotlib.pyplot' not in sys.modules"
+    code = (
+        "import sys, adf; assert 'matplotlib' not in sys.modules; "
+        "import adf.figures; assert 'matplotlib.pyplot' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -26,6 +26,7 @@ def one_hot(labels, classes=3):
 
 # Segmentation
 
+
 def test_confusion_dice_iou_by_hand():
     counts = metrics.confusion(np.uint8([[0, 0, 1], [1, 1, 2]]), np.uint8([[0, 1, 1], [1, 2, 2]]), 4)
     assert counts.dtype == np.int64
@@ -51,6 +52,7 @@ def test_iou_follows_from_dice(rng):
 
 
 # Probabilities
+
 
 def test_nll_and_brier_against_loops(rng):
     labels, probabilities = random_case(rng)
@@ -97,6 +99,7 @@ def test_bins_are_closed_above():
 
 # Uncertainty
 
+
 def test_sparsification_by_hand():
     curve = metrics.sparsification(np.array([True, False, True, False]), np.array([4.0, 3.0, 2.0, 1.0]))
     np.testing.assert_allclose(curve.removed, [0, 1 / 4, 2 / 4, 3 / 4])
@@ -108,8 +111,10 @@ def test_sparsification_by_hand():
 def test_ties_count_as_the_average_over_all_their_orders():
     errors = np.array([1.0, 0.0, 0.0, 3.0, 0.5])
     uncertainty = np.array([2.0, 2.0, 2.0, 1.0, 2.0])
-    left = [[np.mean([3.0, *order[:kept - 1]]) for kept in range(5, 0, -1)]
-            for order in itertools.permutations([1.0, 0.0, 0.0, 0.5])]
+    left = [
+        [np.mean([3.0, *order[: kept - 1]]) for kept in range(5, 0, -1)]
+        for order in itertools.permutations([1.0, 0.0, 0.0, 0.5])
+    ]
     np.testing.assert_allclose(metrics.sparsification(errors, uncertainty).error, np.mean(left, axis=0))
 
 
@@ -118,7 +123,7 @@ def test_sparsification_against_loops(rng):
     curve = metrics.sparsification(errors, uncertainty)
     for k in range(40):
         assert curve.error[k] == pytest.approx(errors[np.argsort(-uncertainty)[k:]].mean())
-        assert curve.oracle[k] == pytest.approx(np.sort(errors)[:40 - k].mean())
+        assert curve.oracle[k] == pytest.approx(np.sort(errors)[: 40 - k].mean())
     assert metrics.ause(errors, uncertainty) == pytest.approx(np.mean(curve.error - curve.oracle))
 
 
@@ -146,11 +151,25 @@ def test_ranking_extremes():
 
 # All together
 
+
 def test_evaluate_a_perfect_prediction(rng):
     labels = rng.integers(0, 2, (3, 8, 8))
     scores = metrics.evaluate(labels, one_hot(labels), np.zeros(labels.shape), ("background", "trap", "cell"))
-    assert list(scores) == ["Dice", "Dice background", "Dice trap", "Dice cell",
-                            "IoU", "IoU background", "IoU trap", "IoU cell", "NLL", "Brier", "ECE", "AUSE", "AUROC"]
+    assert list(scores) == [
+        "Dice",
+        "Dice background",
+        "Dice trap",
+        "Dice cell",
+        "IoU",
+        "IoU background",
+        "IoU trap",
+        "IoU cell",
+        "NLL",
+        "Brier",
+        "ECE",
+        "AUSE",
+        "AUROC",
+    ]
     assert scores["Dice"] == scores["IoU"] == scores["Dice trap"] == 1
     assert scores["NLL"] == scores["Brier"] == scores["ECE"] == scores["AUSE"] == 0
     assert math.isnan(scores["AUROC"]) and math.isnan(scores["Dice cell"])
@@ -160,18 +179,22 @@ def test_the_order_of_the_pixels_does_not_matter(rng):
     labels, probabilities = random_case(rng, images=1, size=30)
     entropy = np.round(rng.random(labels.shape), 1)
     order = rng.permutation(900)
-    shuffled = (array.reshape(*array.shape[:-2], 900)[..., order].reshape(array.shape)
-                for array in (labels, probabilities, entropy))
+    shuffled = (
+        array.reshape(*array.shape[:-2], 900)[..., order].reshape(array.shape)
+        for array in (labels, probabilities, entropy)
+    )
     one, other = metrics.evaluate(labels, probabilities, entropy), metrics.evaluate(*shuffled)
-    assert one["AUSE"] == other["AUSE"] and one["AUROC"] == other["AUROC"]      # ties, and still the same bits
+    assert one["AUSE"] == other["AUSE"] and one["AUROC"] == other["AUROC"]  # ties, and still the same bits
     assert one == pytest.approx(other)
 
 
 def test_the_names_of_the_classes_do_not_matter(rng):
     labels, probabilities = random_case(rng)
     entropy = rng.random(labels.shape)
-    one, other = metrics.evaluate(labels, probabilities, entropy), \
-        metrics.evaluate(2 - labels, probabilities[:, ::-1], entropy)
+    one, other = (
+        metrics.evaluate(labels, probabilities, entropy),
+        metrics.evaluate(2 - labels, probabilities[:, ::-1], entropy),
+    )
     assert all(one[key] == pytest.approx(other[key]) for key in ("Dice", "IoU", "NLL", "Brier", "ECE", "AUSE"))
     assert one["Dice 0"] == other["Dice 2"]
 
@@ -186,30 +209,38 @@ def test_arguments_are_left_alone(rng):
 
 # What is refused
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: metrics.confusion([0, 3], [0, 0], 3), r"labels from 0 to 2 \(3 classes\), got 0 to 3"),
-    (lambda: metrics.confusion([0, -1], [0, 0], 3), "got -1 to 0"),
-    (lambda: metrics.confusion([0.0], [0], 3), "integer labels, got float64"),
-    (lambda: metrics.confusion([0, 1], [0], 3), r"shape \(2,\), got shape \(1,\)"),
-    (lambda: metrics.nll(np.zeros((2, 4, 4), int), np.ones((2, 1, 4, 5))), r"\(2, 4, 4\) and \(2, 1, 4, 5\)"),
-    (lambda: metrics.brier([2], [[0.5, 0.5]]), "got 2 to 2"),
-    (lambda: metrics.ece([0], [[2.0, 2.0]]), "sums from 4 to 4"),
-    (lambda: metrics.nll([0], [[np.nan, 1.0]]), "probabilities of at least 0"),
-    (lambda: metrics.nll(np.zeros((0, 2), int), np.zeros((0, 3, 2))), "at least one pixel"),
-    (lambda: metrics.ause([True], [1.0, 2.0]), r"\(1,\) and \(2,\)"),
-    (lambda: metrics.ause([True, False], [1.0, np.nan]), "1 NaN"),
-    (lambda: metrics.ause([-1.0], [1.0]), "errors of at least 0"),
-    (lambda: metrics.auroc([0.5, 1.0], [1.0, 2.0]), "boolean errors"),
-])
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: metrics.confusion([0, 3], [0, 0], 3), r"labels from 0 to 2 \(3 classes\), got 0 to 3"),
+        (lambda: metrics.confusion([0, -1], [0, 0], 3), "got -1 to 0"),
+        (lambda: metrics.confusion([0.0], [0], 3), "integer labels, got float64"),
+        (lambda: metrics.confusion([0, 1], [0], 3), r"shape \(2,\), got shape \(1,\)"),
+        (lambda: metrics.nll(np.zeros((2, 4, 4), int), np.ones((2, 1, 4, 5))), r"\(2, 4, 4\) and \(2, 1, 4, 5\)"),
+        (lambda: metrics.brier([2], [[0.5, 0.5]]), "got 2 to 2"),
+        (lambda: metrics.ece([0], [[2.0, 2.0]]), "sums from 4 to 4"),
+        (lambda: metrics.nll([0], [[np.nan, 1.0]]), "probabilities of at least 0"),
+        (lambda: metrics.nll(np.zeros((0, 2), int), np.zeros((0, 3, 2))), "at least one pixel"),
+        (lambda: metrics.ause([True], [1.0, 2.0]), r"\(1,\) and \(2,\)"),
+        (lambda: metrics.ause([True, False], [1.0, np.nan]), "1 NaN"),
+        (lambda: metrics.ause([-1.0], [1.0]), "errors of at least 0"),
+        (lambda: metrics.auroc([0.5, 1.0], [1.0, 2.0]), "boolean errors"),
+    ],
+)
 def test_bad_input_is_refused_with_what_was_expected(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
 def test_table():
-    assert metrics.table([{"system": "adf", "Dice": 0.96258, "ECE": 0.0039},
-                          {"system": "a|b", "Dice": math.nan, "steps": 900}]) == "\n".join([
-        "| system |   Dice |    ECE | steps |",
-        "| ------ | -----: | -----: | ----: |",
-        "| adf    | 0.9626 | 0.0039 |     - |",
-        "| a\\|b   |      - |      - |   900 |"])
+    assert metrics.table(
+        [{"system": "adf", "Dice": 0.96258, "ECE": 0.0039}, {"system": "a|b", "Dice": math.nan, "steps": 900}]
+    ) == "\n".join(
+        [
+            "| system |   Dice |    ECE | steps |",
+            "| ------ | -----: | -----: | ----: |",
+            "| adf    | 0.9626 | 0.0039 |     - |",
+            "| a\\|b   |      - |      - |   900 |",
+        ]
+    )

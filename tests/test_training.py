@@ -117,7 +117,9 @@ def test_any_size_and_any_units():
     eight_bit = np.round(40 * image + 120).astype("uint8")
     reference = adf.predict(model, eight_bit)
     for same in (eight_bit.astype("uint16") * 257, eight_bit.astype("float32") / 255, eight_bit * 1e300 - 5e301):
-        np.testing.assert_allclose(adf.predict(model, same).probabilities, reference.probabilities, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            adf.predict(model, same).probabilities, reference.probabilities, rtol=1e-4, atol=1e-6
+        )
 
 
 def test_the_answer_for_an_image_does_not_depend_on_its_neighbours():

@@ -1,0 +1,125 @@
+"""The command line: python -m adf train | evaluate | predict."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from . import evaluation, figures, files, runs
+from .data.image_file import read_image
+from .data.source import open_source
+from .segmenter import predict
+
+NOISE_HELP = "variance (not standard deviation) of the noise, in units of the normalised image's variance"
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}\n")  # one line; the usage is a --help away
+
+
+def main(argv=None):
+    args = parser().parse_args(argv)
+    try:
+        return args.command(args)
+    except (ValueError, OSError) as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        return fail("interrupted", 130)
+
+
+def fail(error, status=2):
+    print("adf: error:", " ".join(str(error).split()), file=sys.stderr)
+    return status
+
+
+def parser():
+    defaults = runs.Settings()
+    top = Parser(prog="adf", description="Lightweight probabilistic deep networks for cell segmentation.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    p = commands.add_parser("train", help="train a network; RUN gets checkpoint.npz, log.csv, overview.png")
+    p.add_argument("--system", default=defaults.system, choices=runs.SYSTEMS)
+    p.add_argument("--data", default=defaults.data, help="synthetic, or a folder in the published format")
+    p.add_argument("--out", default="runs/run", type=Path, metavar="RUN")
+    p.add_argument("--steps", default=defaults.steps, type=int)
+    p.add_argument("--batch-size", default=defaults.batch_size, type=int)
+    p.add_argument("--learning-rate", default=defaults.learning_rate, type=float)
+    p.add_argument("--noise-var", default=defaults.noise_var, type=float, help=NOISE_HELP)
+    p.add_argument("--seed", default=defaults.seed, type=int)
+    p.add_argument("--resume", action="store_true", help="go on with the checkpoint in RUN, if there is one")
+    p.set_defaults(command=train)
+
+    p = commands.add_parser("evaluate", help="the table of metrics, and the figures")
+    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("--data", default="synthetic", help="synthetic, or a folder in the published format")
+    p.set_defaults(command=evaluate)
+
+    p = commands.add_parser("predict", help="for each NAME: NAME_labels.png, NAME_std.tif, NAME_overview.png")
+    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help=".png, .tif, .npy or .pt; any size")
+    p.add_argument("--out", default=Path("predictions"), type=Path, metavar="FOLDER")
+    p.set_defaults(command=predict_files)
+    return top
+
+
+def train(args):
+    names = ("system", "data", "steps", "batch_size", "learning_rate", "noise_var", "seed")
+    settings = runs.Settings(**{name: getattr(args, name) for name in names})
+    source = open_source(settings.data)
+    source.training(0, 1, settings.seed)  # what cannot be trained on is refused before anything is written
+    run = runs.start(args.out, settings, args.resume)
+    size = sum(p.value.size for p in run.segmenter.parameters())
+    print(f"{settings.system}: {size:,} parameters, {settings.steps - run.step} of {settings.steps} steps to go")
+    run.train(source)
+    samples = source.validation(settings.seed)
+    print(evaluation.evaluate(run.segmenter, samples, run.folder, "validation"))
+    print(f"look at {run.folder / 'overview.png'}")
+    return 0
+
+
+def evaluate(args):
+    run = runs.load(args.run)
+    samples = open_source(args.data).test(run.settings.seed)
+    folder = args.run / f"evaluate-{Path(args.data).name}"
+    folder.mkdir(exist_ok=True)
+    print(evaluation.evaluate(run.segmenter, samples, folder, args.data))
+    print(f"look at {folder / 'overview.png'}, reliability.png and sparsification.png")
+    return 0
+
+
+def predict_files(args):
+    segmenter = runs.load(args.run).segmenter
+    names = [path.stem for path in args.images]
+    twice = sorted(name for name in set(names) if names.count(name) > 1)
+    if twice:
+        raise ValueError(
+            f"expected images of different names, got {twice[0]} twice: one result would overwrite the other"
+        )
+    status = 0
+    for path in tqdm(args.images, unit=" images", desc="predict"):
+        try:
+            image = read_image(path)
+        except (ValueError, OSError) as error:
+            status = fail(error)
+            continue
+        args.out.mkdir(parents=True, exist_ok=True)
+        write_prediction(args.out, path.stem, image, predict(segmenter, image[None, None]))
+    print(f"look at {args.out}")
+    return status
+
+
+def write_prediction(folder, name, image, prediction):
+    """NAME_labels.png (class index), NAME_std.tif (float32, mean class standard deviation), NAME_overview.png."""
+    with files.atomic_write(folder / f"{name}_labels.png") as file:
+        Image.fromarray(prediction.labels[0]).save(file, format="PNG")
+    with files.atomic_write(folder / f"{name}_std.tif") as file:
+        Image.fromarray(prediction.class_std[0].mean(axis=0).astype(np.float32)).save(file, format="TIFF")
+    figures.save(figures.overview(image[None], prediction, titles=[name]), folder / f"{name}_overview.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

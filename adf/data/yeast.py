@@ -1,0 +1,142 @@
+"""Trapped yeast in the published folder format of Cell-DETR and its successors.
+
+    FOLDER/[train/ val/ test/]
+        inputs/NAME.pt          (H, W)     the brightfield image
+        classes/NAME.pt         (K,)       1 trap, 2 cell, 3 further cell; or one-hot, (K, C)
+        bounding_boxes/NAME.pt  (K, 4)     x0 y0 x1 y1 in pixels
+        instances/NAME.pt       (K, H, W)  one mask of 0 and 1 per object
+
+Only inputs/ is needed. Where classes/ or bounding_boxes/ exist they hold every image; instances may be missing
+for some. https://github.com/ChristophReich1996/Cell-DETR
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from adf.data.image_file import normalise, read_image, resize
+from adf.data.tensor_file import read_tensor
+
+SPLITS = ("train", "val", "test")
+CLASS_OF = np.array([0, 1, 2, 2])  # published class -> background, trap, cell
+MASK_THRESHOLD = 0.75
+
+
+class Sample(NamedTuple):
+    """One image and what is known of it; None for what its folder does not hold."""
+
+    name: str
+    image: np.ndarray  # (size, size) float32, mean 0, standard deviation 1
+    labels: np.ndarray | None  # (size, size) uint8: 0 background, 1 trap, 2 cell
+    boxes: np.ndarray | None  # (K, 4) float32: x0 y0 x1 y1 in pixels of `image`
+    box_classes: np.ndarray | None  # (K,) int64: 1 trap, 2 cell (0 where the file says background)
+
+
+def read_folder(folder, split: str | None = None, size: int = 128) -> list[Sample]:
+    """Every image of a folder in the published format, resized to size x size, in natural order (1, 2, 12).
+
+    A folder with inputs/ is read as it is; otherwise its train/, val/ and test/, or only the one that `split` names.
+    ValueError, in one line, for a folder or file that is missing, damaged, or does not match the others.
+    """
+    folder = Path(folder)
+    samples = []
+    for part in _parts(folder, split):
+        paths = _files(part / "inputs")
+        if not paths:
+            raise ValueError(f"{part / 'inputs'}: expected images NAME.pt, got none; an empty folder?")
+        known = {kind: _annotations(part, kind, paths) for kind in ("classes", "bounding_boxes", "instances")}
+        samples += [_read_sample(paths[name], known, size) for name in sorted(paths, key=_natural)]
+    return samples
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Name -> file; the hidden files of other people's file managers are left out."""
+    return {file.stem: file for file in folder.glob("[!.]*.pt")}
+
+
+def _natural(name: str) -> list:
+    """Sorts 2 before 12: text and numbers in turn."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def _parts(folder: Path, split: str | None) -> list[Path]:
+    """The folders that hold inputs/."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected a folder, got none; a wrong path?")
+    if (folder / "inputs").is_dir():
+        return [folder]
+    wanted = SPLITS if split is None else (split,)
+    parts = [folder / name for name in wanted if (folder / name / "inputs").is_dir()]
+    if not parts:
+        raise ValueError(f"{folder}: expected inputs/ in it or in its {', '.join(wanted)}, got none; a wrong folder?")
+    return parts
+
+
+def _annotations(part: Path, kind: str, images: dict[str, Path]) -> dict[str, Path]:
+    """Name -> file of one kind of annotation; of classes and boxes either all or none."""
+    paths = _files(part / kind)
+    missing = sorted(images.keys() - paths.keys(), key=_natural)
+    if (part / kind).is_dir() and missing and kind != "instances":
+        raise ValueError(f"{part / kind}: expected a file for every image, got none for {missing[0]}; deleted?")
+    extra = sorted(paths.keys() - images.keys(), key=_natural)
+    if extra:
+        raise ValueError(f"{paths[extra[0]]}: expected an image in inputs/ of that name, got none; renamed or deleted?")
+    return paths
+
+
+def _read_sample(path: Path, known: dict[str, dict[str, Path]], size: int) -> Sample:
+    """One image with its annotations; `known` maps kind -> name -> file."""
+    files = {kind: paths.get(path.stem) for kind, paths in known.items()}
+    image = read_image(path)
+    classes = files["classes"] and _read_classes(files["classes"])
+    boxes = files["bounding_boxes"] and _read_boxes(files["bounding_boxes"], classes, image.shape, size)
+    labels = files["instances"] and _read_labels(files["instances"], classes, image.shape, size)
+    small = normalise(resize(normalise(image), (size, size)))  # twice: float32 cannot hold every image as it comes
+    return Sample(path.stem, small.astype(np.float32), labels, boxes, classes)
+
+
+def _read_classes(path: Path) -> np.ndarray:
+    """(K,) int64, 1 trap and 2 cell, from published numbers 0 to 3 or from their one-hot rows."""
+    numbers = read_tensor(path)
+    if numbers.ndim == 2:
+        one_hot = ((numbers == 0) | (numbers == 1)).all() and (numbers.sum(axis=1) == 1).all()
+        if not one_hot:
+            raise ValueError(f"{path}: expected rows with a single 1, got others; no one-hot classes?")
+        numbers = numbers.nonzero()[1]
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise ValueError(f"{path}: expected integers (K,) or one-hot rows, got {numbers.dtype} {numbers.shape}; masks?")
+    wrong = numbers[(numbers < 0) | (numbers >= len(CLASS_OF))]
+    if wrong.size:
+        raise ValueError(f"{path}: expected classes 0 to {len(CLASS_OF) - 1}, got {wrong[0]}; another data set?")
+    return CLASS_OF[numbers]
+
+
+def _read_boxes(path: Path, classes: np.ndarray | None, shape: tuple[int, int], size: int) -> np.ndarray:
+    """(K, 4) float32, scaled from an image of `shape` to one of size x size."""
+    boxes = read_tensor(path)
+    count = "K" if classes is None else len(classes)
+    if boxes.shape[1:] != (4,) or len(boxes) != (len(boxes) if classes is None else len(classes)):
+        raise ValueError(f"{path}: expected a box for each class, ({count}, 4), got {boxes.shape}; another image's?")
+    if not np.isfinite(boxes).all():
+        raise ValueError(f"{path}: expected finite corners x0 y0 x1 y1, got NaN or inf; damaged?")
+    height, width = shape
+    return (boxes * np.array([size / width, size / height] * 2)).astype(np.float32)
+
+
+def _read_labels(path: Path, classes: np.ndarray | None, shape: tuple[int, int], size: int) -> np.ndarray:
+    """(size, size) uint8 from masks (K, H, W). Where objects overlap the cell wins: it lies in front of the trap."""
+    if classes is None:
+        raise ValueError(f"{path}: expected the classes of these masks, got none; is classes/ missing?")
+    masks = read_tensor(path)
+    if masks.shape != (len(classes), *shape):
+        expected = f"a mask of the image's size for each of its classes, {(len(classes), *shape)}"
+        raise ValueError(f"{path}: expected {expected}, got {masks.shape}; another image's?")
+    if not ((masks == 0) | (masks == 1)).all():
+        raise ValueError(f"{path}: expected masks of 0 and 1, got other values; saved as 0 and 255?")
+    labels = np.zeros((size, size), np.uint8)
+    for value in (1, 2):
+        for mask in masks[classes == value]:
+            labels[resize(mask, (size, size)) > MASK_THRESHOLD] = value
+    return labels

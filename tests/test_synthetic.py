@@ -1,0 +1,91 @@
+"""The synthetic photographs: reproducible, normalised, and as varied as the real ones."""
+
+import time
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from adf.data.synthetic import generate
+
+
+@cache
+def sample():
+    return generate(100, seed=7)
+
+
+def test_shapes_and_types():
+    images, labels = generate(3)
+    assert images.shape == (3, 1, 128, 128) and images.dtype == np.float32
+    assert labels.shape == (3, 128, 128) and labels.dtype == np.uint8
+    images, labels = generate(0)
+    assert images.shape == (0, 1, 128, 128) and labels.shape == (0, 128, 128)
+
+
+def test_an_image_depends_on_seed_and_index_alone():
+    images, labels = generate(8, seed=3)
+    later_images, later_labels = generate(3, seed=3, start=5)
+    assert np.array_equal(images[5:], later_images) and np.array_equal(labels[5:], later_labels)
+    assert not np.array_equal(images[0], generate(1, seed=4)[0][0])
+    assert not np.array_equal(images[0], images[1])
+
+
+def test_every_image_is_normalised():
+    images = sample()[0].astype(np.float64)
+    assert np.isfinite(images).all()
+    assert np.abs(images.mean(axis=(1, 2, 3))).max() < 1e-5
+    assert np.abs(images.std(axis=(1, 2, 3)) - 1).max() < 1e-5
+
+
+def test_classes_have_sensible_shares():
+    labels = sample()[1]
+    background, trap, cell = (np.mean(labels == c) for c in range(3))
+    assert labels.max() == 2
+    assert 0.65 < background < 0.85  # the five real images: 0.71, 0.18, 0.11
+    assert 0.08 < trap < 0.25
+    assert 0.05 < cell < 0.20
+
+
+def test_cells_are_few_or_many_and_traps_sometimes_missing():
+    cells = [ndimage.label(labels == 2)[1] for labels in sample()[1]]
+    traps = [(labels == 1).any() for labels in sample()[1]]
+    assert min(cells) == 0 and max(cells) >= 6 and 1 < np.mean(cells) < 4
+    assert 0.85 < np.mean(traps) < 1
+
+
+def test_grey_alone_does_not_decide_the_class():
+    """In images that have both, even the best threshold between mean greys of traps and cells errs on many."""
+    images, labels = sample()
+    both = [(a[0], b) for a, b in zip(images, labels, strict=True) if (b == 1).any() and (b == 2).any()]
+    traps, cells = (np.array([a[b == c].mean() for a, b in both]) for c in (1, 2))
+    right = max(np.mean(traps < t) + np.mean(cells >= t) for t in np.linspace(-3, 3, 121)) / 2
+    assert 0.5 < right < 0.9
+    assert 0.05 < np.mean(cells < traps) < 0.5
+
+
+def test_the_rim_belongs_to_the_object_and_the_halo_does_not():
+    images, labels = sample()
+    rim, halo = [], []
+    for image, label in zip(images[:, 0], labels, strict=True):
+        inside = label > 0
+        rim.append(image[inside & ~ndimage.binary_erosion(inside, iterations=3)].mean())
+        halo.append(image[~inside & ndimage.binary_dilation(inside, iterations=4)].mean())
+    assert np.median(rim) < -0.8 and np.median(halo) > 0.8
+    assert 0.02 < np.mean(np.greater(rim, halo)) < 0.25  # the other side of focus
+
+
+@pytest.mark.parametrize("arguments", [(-1,), (2.0,), (True,), ("3",), (1, -1), (1, None), (1, 0, -2), (1, 0, 0.5)])
+def test_bad_arguments_are_refused(arguments):
+    with pytest.raises(ValueError, match="integer"):
+        generate(*arguments)
+
+
+def test_speed():
+    """At least 50 images/s, with the best of five tries on a busy machine."""
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        generate(10)
+        seconds.append(time.perf_counter() - begin)
+    assert 10 / min(seconds) > 50
