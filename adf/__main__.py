@@ -32,7 +32,7 @@ def main(argv=None):
 
 
 def fail(error, status=2):
-    print("adf: error:", " ".join(str(error).split()), file=sys.stderr)
+    tqdm.write(f"adf: error: {' '.join(str(error).split())}", file=sys.stderr)  # not into the middle of a bar
     return status
 
 
@@ -97,10 +97,10 @@ def predict_files(args):
     twice = sorted(name for name in set(names) if names.count(name) > 1)
     if twice:
         raise ValueError(
-            f"expected images of different names, got {twice[0]} twice: one result would overwrite the other"
+            f"expected images of different names, got {twice[0]} twice: one would overwrite the other"
         )
     status = 0
-    for path in tqdm(args.images, unit=" images", desc="predict"):
+    for path in tqdm(args.images, unit=" images", desc="predict", disable=len(args.images) == 1):
         try:
             image = read_image(path)
         except (ValueError, OSError) as error:

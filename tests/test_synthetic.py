@@ -71,7 +71,7 @@ def test_the_rim_belongs_to_the_object_and_the_halo_does_not():
         inside = label > 0
         rim.append(image[inside & ~ndimage.binary_erosion(inside, iterations=3)].mean())
         halo.append(image[~inside & ndimage.binary_dilation(inside, iterations=4)].mean())
-    assert np.median(rim) < -0.8 and np.median(halo) > 0.8
+    assert np.median(rim) < -0.8 and np.median(halo) > 0.4
     assert 0.02 < np.mean(np.greater(rim, halo)) < 0.25  # the other side of focus
 
 

@@ -61,10 +61,11 @@ def contour(halo, reach, rim, width, line, shade, fade, fill, blur):
     """Two curves over DEPTHS: the grey of a contour under even light, and what slanting light adds on the far side.
 
     From outside in: a bright halo that reaches out, a dark rim, a thin bright line, a shade that fades, a fill.
-    Depth 0 lies where the halo turns into the rim: there the published masks and boxes have their border.
-    Negative line and shade mean none. Blur stretches what defocus stretches.
+    Depth 0 lies where the halo turns into the rim: there the published masks and boxes have their border. Blur, 1 in
+    focus, stretches the widths, and the border then lies about 1 px further inside at 1.4 (measured on boxes).
+    Negative line and shade mean none.
     """
-    x = DEPTHS / np.float32(blur)
+    x = (DEPTHS + np.float32(2.5 * max(blur - 1, 0))) / np.float32(blur)
     inside = 1 / (1 + np.exp(np.minimum((2 - x) / 0.5, 80)))
     halo = halo * _bell(x + 2.6, reach, 1.3)
     rim = -rim * _bell(x - 1.7, width, width)
@@ -127,7 +128,7 @@ class Slide:
         side = self.light / h.mean()
         side = side[0] * (PIXELS[columns] - np.float32(x)) + side[1] * (PIXELS[rows, None] - np.float32(y))
         self.grey[place] += even[index] + side * slant[index]
-        self.grey[place] += grain * self.texture[place] * np.clip(depth / 2 - 1, 0, 1)
+        self.grey[place] += np.float32(grain) * self.texture[place] * np.clip(depth / 2 - 1, 0, 1)
         self.labels[place][depth > 0] = label
         self.depth[place] = np.maximum(self.depth[place], depth)
 

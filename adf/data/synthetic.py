@@ -8,7 +8,20 @@ Lengths are pixels, greys are standard deviations of an image. The optics are in
 import numpy as np
 
 from ..normalise import normalise
-from .brightfield import SIZE, Slide, blobs, camera_noise, contour, depth_of, ellipse, hull, smooth, turn, window
+from .brightfield import (
+    DIRECTIONS,
+    SIZE,
+    Slide,
+    blobs,
+    camera_noise,
+    contour,
+    depth_of,
+    ellipse,
+    hull,
+    smooth,
+    turn,
+    window,
+)
 
 TRAP, CELL = 1, 2
 
@@ -58,16 +71,13 @@ def _photograph(rng):
 
 
 def _normalise(image):
+    """One image in the units that adf.normalise gives to a batch."""
     return normalise(image[None])[0].astype(np.float32)
 
 
 def _look(rng, ranges, blur):
+    """The curves of a contour drawn from a table above."""
     return contour(**{name: rng.uniform(*span, 2).mean() for name, span in ranges.items()}, blur=blur)
-
-
-def _either(rng):
-    """1 or -1."""
-    return 1 if rng.random() < 0.5 else -1
 
 
 def _teardrop(rng):
@@ -81,7 +91,7 @@ def _teardrop(rng):
 
 def _angle_iron(rng):
     """A pillar at scale 1 as polygons and the radius of their corners: an upright bar with a foot at one end."""
-    high, thick, foot = rng.uniform(22, 30), rng.uniform(2, 6), rng.uniform(12, 24) * _either(rng)
+    high, thick, foot = rng.uniform(22, 30), rng.uniform(2, 6), rng.uniform(12, 24) * rng.choice((-1, 1))
     bar = [(-thick, -high), (thick, -high), (thick, high), (-thick, high)]
     sole = [(0, high - 2 * thick), (foot, high - 2 * thick), (foot, high), (0, high)]
     end = 1 if rng.random() < 0.85 else -1
@@ -95,7 +105,7 @@ def _draw_traps(rng, slide, blur):
     scale, tilt = np.clip(rng.normal(1, 0.12), 0.75, 1.25), rng.normal(0, 0.05 if rng.random() < 0.9 else 0.3)
     x, y, apart = rng.normal(62, 6), rng.normal(95, 7), apart * scale * rng.uniform(0.9, 1.2)
     curves, grain = _look(rng, TRAP_LOOK, blur), rng.choice([0.03, 0.1, 0.35])
-    there = rng.random()
+    there = rng.random()  # both 84 %, only the left or only the right 6 % each, none 4 %
     for side in (-1,) * (there < 0.9) + (1,) * (0.06 < there < 0.96):
         (dx, dy), own = turn((side * apart, rng.normal(0, 1)), tilt), tilt + rng.normal(0, 0.03)
         shapes = [turn(scale * (p * (-side, 1) + rng.normal(0, 0.5, p.shape)), own) for p in parts]
@@ -107,8 +117,8 @@ def _outline(rng, radius):
     """The support function of a cell: oval, a little irregular, sometimes pointed."""
     ratio, angle = rng.uniform(0.84, 1), rng.uniform(0, 2 * np.pi)
     h = ellipse(radius / ratio, radius * ratio, angle)
-    for waves in 3, 4:
-        h += radius * rng.normal(0, 0.08 / waves**2) * ellipse(1, 0, angle) ** waves
+    for waves in 2, 3, 4:  # a Fourier term of h stays convex while its amplitude is below radius / (waves**2 - 1)
+        h += radius * rng.normal(0, 0.08 / waves**2) * np.cos(waves * DIRECTIONS + rng.uniform(0, 2 * np.pi))
     if rng.random() < 0.12:
         h = np.maximum(h, hull(turn([(rng.uniform(1.1, 1.35) * radius / ratio, 0)], rng.uniform(0, 2 * np.pi))))
     return h

@@ -1,0 +1,326 @@
+"""The command line as its user types it: what it writes, what it refuses, and what a kill leaves behind."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import hostile
+import numpy as np
+import pytest
+from PIL import Image
+from test_yeast import write, write_sample
+
+from adf import checkpoint, runs
+from adf.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("--steps", "2", "--batch-size", "1")
+
+
+IMPATIENT = """
+import sys, adf.runs, adf.data.source
+adf.runs.EVERY_STEPS, adf.data.source.HELD_OUT = 2, 2
+from adf.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def process(*args, program=("-c", IMPATIENT), **options):
+    """The command line in a process of its own."""
+    command = [sys.executable, *program, *map(str, args)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "trained"
+    assert main(["train", *QUICK, "--out", str(run)]) == 0
+    return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_held_out():
+    patch = pytest.MonkeyPatch()
+    patch.setattr("adf.data.source.HELD_OUT", 2)
+    yield
+    patch.undo()
+
+
+def test_train_writes_what_it_promises(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {"checkpoint.npz", "log.csv", "overview.png"} <= names
+    lines = (trained / "log.csv").read_text().splitlines()
+    assert lines[0] == "step,loss,learning_rate" and [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+    arrays, settings = checkpoint.load(trained / "checkpoint.npz")
+    assert settings["step"] == 2 and settings["noise_var"] == 1e-3 and settings["system"] == "adf-unet"
+    assert np.load(trained / "checkpoint.npz", allow_pickle=False)["value/0"].shape == (16, 1, 3, 3)
+    assert len(arrays) == 3 * len(runs.load(trained).segmenter.parameters())
+
+
+def test_evaluate_prints_the_table(trained, capsys, tmp_path):
+    assert main(["evaluate", str(trained)]) == 0
+    table = capsys.readouterr().out
+    for metric in ("Dice cell", "IoU trap", "NLL", "Brier", "ECE", "AUSE", "ms per image"):
+        assert metric in table
+    assert (trained / "evaluate-synthetic" / "overview.png").stat().st_size > 10_000
+    for name in ("1", "2"):
+        write_sample(tmp_path / "yeast", name, instances=name == "1")
+    assert main(["evaluate", str(trained), "--data", str(tmp_path / "yeast")]) == 0
+    assert re.search(r"boxes right\s*\|\s*\d of 6", capsys.readouterr().out)
+
+
+def pictures(folder):
+    """The same picture of 50 x 70 pixels in every format that predict reads."""
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (50, 70), dtype=np.uint8)
+    Image.fromarray(grey).save(folder / "a.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(folder / "b.png")
+    Image.fromarray(grey.astype(np.float32)).save(folder / "c.tif")
+    Image.fromarray(np.stack([grey] * 3, axis=-1)).save(folder / "d.png")
+    np.save(folder / "e.npy", grey[None] / 255)
+    (folder / "f.pt").write_bytes(hostile.tensor_file(grey.astype(np.float32)))
+    return [folder / name for name in ("a.png", "b.png", "c.tif", "d.png", "e.npy", "f.pt")]
+
+
+def test_predict_reads_every_format_alike(trained, tmp_path):
+    paths, out = pictures(tmp_path), tmp_path / "out"
+    assert main(["predict", str(trained), *map(str, paths), "--out", str(out)]) == 0
+    assert len(list(out.iterdir())) == 3 * len(paths)
+    reference = np.array(Image.open(out / "a_labels.png"))
+    assert reference.shape == (50, 70) and reference.dtype == np.uint8 and reference.max() <= 2
+    for path in paths:
+        std = Image.open(out / f"{path.stem}_std.tif")
+        assert std.mode == "F" and std.size == (70, 50) and np.isfinite(np.array(std)).all()
+        assert (np.array(Image.open(out / f"{path.stem}_labels.png")) == reference).mean() > 0.99
+        assert (out / f"{path.stem}_overview.png").exists()
+
+
+def test_train_on_a_folder(tmp_path):
+    for split in ("train", "val"):
+        for name in ("1", "2", "3"):
+            write_sample(tmp_path / "yeast" / split, name)
+    assert main(["train", *QUICK, "--data", str(tmp_path / "yeast"), "--out", str(tmp_path / "run")]) == 0
+
+
+def refused(capsys, *args, status=2):
+    """Runs main, expects status 2 and one line on standard error, and returns the line."""
+    try:
+        got = main([str(a) for a in args])
+    except SystemExit as exit:
+        got = exit.code
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert got == status and len(lines) == 1 and "error:" in lines[0], (got, lines)
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--system", "resnet"], "invalid choice: 'resnet'"),
+        (["--batch-size", "0"], "batch_size of 1 or more, got 0"),
+        (["--steps", "-1"], "steps of 1 or more"),
+        (["--steps", "many"], "invalid int value"),
+        (["--learning-rate", "0"], "positive learning_rate"),
+        (["--noise-var", "-1"], "noise_var"),
+        (["--noise-var", "nan"], "noise_var"),
+        (["--seed", "-1"], "seed of 0 or more"),
+        (["--data", "no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_train_refuses_bad_arguments(options, message, tmp_path, capsys):
+    assert message in refused(capsys, "train", *QUICK, *options, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def empty(folder):
+    folder.mkdir()
+
+
+def without_a_class_file(folder):
+    for name in ("1", "2"):
+        write_sample(folder, name)
+    (folder / "classes" / "2.pt").unlink()
+
+
+def label_out_of_range(folder):
+    write_sample(folder, "1", classes=(1, 2, 4))
+
+
+def more_masks_than_classes(folder):
+    write_sample(folder, "1")
+    write(folder, "classes", "1", np.array([1, 2], np.int64))
+
+
+def runs_code(folder):
+    write_sample(folder, "1")
+    (folder / "inputs" / "1.pt").write_bytes(hostile.legacy(hostile.SING))
+
+
+def without_labels(folder):
+    write_sample(folder, "1", instances=False)
+
+
+FOLDERS = {
+    empty: "expected",
+    without_a_class_file: "expected a file for every image",
+    label_out_of_range: "4",
+    more_masks_than_classes: "expected a box for each class",
+    runs_code: "1.pt",
+    without_labels: "instances/ to train on",
+}
+
+
+@pytest.mark.parametrize("make", FOLDERS, ids=lambda make: make.__name__)
+def test_train_refuses_a_bad_folder(make, tmp_path, capsys):
+    make(tmp_path / "yeast")
+    line = refused(capsys, "train", *QUICK, "--data", tmp_path / "yeast", "--out", tmp_path / "run")
+    assert FOLDERS[make] in line and not (tmp_path / "run").exists()
+
+
+def truncated(path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(path.with_suffix(".png"))
+    path.with_suffix(".png").write_bytes(path.with_suffix(".png").read_bytes()[:700])
+    return path.with_suffix(".png")
+
+
+def saved(array):
+    def save(path):
+        np.save(path.with_suffix(".npy"), array, allow_pickle=True)
+        return path.with_suffix(".npy")
+
+    return save
+
+
+def huge_array(path):
+    path = path.with_suffix(".npy")
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
+    header += b" " * (118 - len(header)) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    return path
+
+
+def terabyte_tensor(path):
+    tensor = hostile.rebuilt(hostile.storage(size=2**38), shape=(2**19, 2**19), strides=(2**19, 1))
+    path.with_suffix(".pt").write_bytes(hostile.legacy(tensor, count=2**38))
+    return path.with_suffix(".pt")
+
+
+def singing_tensor(path):
+    path.with_suffix(".pt").write_bytes(hostile.legacy(hostile.SING))
+    return path.with_suffix(".pt")
+
+
+IMAGES = {
+    "truncated": truncated,
+    "NaN": saved(np.full((32, 32), np.nan)),
+    "objects": saved(np.array([[{}, {}]], dtype=object)),
+    "five axes": saved(np.zeros((1, 1, 1, 8, 8))),
+    "no pixels": saved(np.zeros((0, 8))),
+    "huge": huge_array,
+    "terabyte": terabyte_tensor,
+    "code": singing_tensor,
+    "missing": lambda path: path.with_suffix(".png"),
+}
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_predict_refuses_a_bad_image(kind, trained, tmp_path, capsys):
+    path = IMAGES[kind](tmp_path / "image")
+    assert path.name in refused(capsys, "predict", trained, path, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_predict_goes_on_after_a_bad_image(trained, tmp_path, capsys):
+    good = pictures(tmp_path)[0]
+    assert main(["predict", str(trained), str(tmp_path / "missing.png"), str(good), "--out", str(tmp_path / "out")]) == 2
+    assert "missing.png" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_predict_refuses_two_images_of_one_name(trained, tmp_path, capsys):
+    assert "overwrite" in refused(capsys, "predict", trained, "x/a.png", "y/a.tif", "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "foreign", "other arrays", "other settings"])
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_bad_checkpoint_is_refused(command, damage, trained, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    path, good = run / "checkpoint.npz", trained / "checkpoint.npz"
+    arrays, settings = checkpoint.load(good)
+    if damage == "truncated":
+        path.write_bytes(good.read_bytes()[:-1000])
+    elif damage == "flipped":
+        content = bytearray(good.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif damage == "foreign":
+        np.savez(path, weights=np.zeros(3))
+    elif damage == "other arrays":
+        checkpoint.save(path, {"value/0": np.zeros(3)}, settings)
+    elif damage == "other settings":
+        checkpoint.save(path, arrays, {"colour": "blue"})
+    images = pictures(tmp_path)[:1] if command == "predict" else []
+    options = ["--out", tmp_path / "out"] if command == "predict" else []
+    assert "checkpoint.npz" in refused(capsys, command, run, *images, *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_is_not_overwritten_and_a_finished_one_not_changed(trained, capsys):
+    before = (trained / "checkpoint.npz").read_bytes()
+    assert "--resume" in refused(capsys, "train", *QUICK, "--out", trained)
+    assert "steps 2 (now 3)" in refused(capsys, "train", "--steps", 3, "--batch-size", 1, "--out", trained, "--resume")
+    assert main(["train", *QUICK, "--out", str(trained), "--resume"]) == 0
+    assert (trained / "checkpoint.npz").read_bytes() == before
+
+
+def test_killed_and_resumed_ends_the_same(tmp_path, monkeypatch):
+    """SIGKILL at a few moments of a run of 6 steps, the last of them perhaps in the middle of a write."""
+    command = ["train", "--steps", "6", "--batch-size", "2", "--seed", "3", "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    interrupted = tmp_path / "interrupted"
+    log, kills = interrupted / "log.csv", 0
+    for steps in (1, 3):
+        training = process(*command, interrupted, "--resume")
+        while training.poll() is None and (not log.exists() or len(log.read_text().splitlines()) <= steps):
+            time.sleep(0.005)
+        training.send_signal(signal.SIGKILL)
+        training.communicate()
+        kills += training.returncode == -signal.SIGKILL
+    assert kills > 0
+    assert main([*command, str(interrupted), "--resume"]) == 0
+    for name in ("checkpoint.npz", "log.csv"):
+        assert (interrupted / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not list(interrupted.glob("*tmp*"))
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limits on file sizes here")
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    assert main(["train", *QUICK, "--out", str(run)]) == 0
+    arrays, settings = checkpoint.load(run / "checkpoint.npz")
+    checkpoint.save(run / "checkpoint.npz", arrays, {**settings, "step": 1})  # one step to go
+    before = (run / "checkpoint.npz").read_bytes()
+
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    failed = process("train", *QUICK, "--out", run, "--resume", preexec_fn=full)
+    line = failed.communicate()[1].strip().splitlines()[-1]
+    assert failed.returncode == 2 and "checkpoint.npz" in line and "File too large" in line, line
+    assert (run / "checkpoint.npz").read_bytes() == before and len(list(run.glob("*.npz"))) == 1
+
+
+@pytest.mark.parametrize("value, message", [("torch", "unknown"), ("", "unknown"), ("cupy", "ADF_BACKEND=cupy")])
+def test_a_backend_that_cannot_be_had_is_one_line(value, message):
+    if value == "cupy" and os.environ.get("ADF_BACKEND") == "cupy":
+        pytest.skip("there is a GPU")
+    environment = {**os.environ, "ADF_BACKEND": value, "CUDA_VISIBLE_DEVICES": ""}
+    failed = process("train", program=("-m", "adf"), env=environment)
+    error = failed.communicate()[1]
+    assert failed.returncode == 2 and len(error.splitlines()) == 1 and message in error
