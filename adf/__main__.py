@@ -96,9 +96,7 @@ def predict_files(args):
     names = [path.stem for path in args.images]
     twice = sorted(name for name in set(names) if names.count(name) > 1)
     if twice:
-        raise ValueError(
-            f"expected images of different names, got {twice[0]} twice: one would overwrite the other"
-        )
+        raise ValueError(f"expected images of different names, got {twice[0]} twice: one would overwrite the other")
     status = 0
     for path in tqdm(args.images, unit=" images", desc="predict", disable=len(args.images) == 1):
         try:

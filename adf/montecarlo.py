@@ -60,7 +60,7 @@ def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
 
 
 def bound(comparisons, false_alarm=1e-9):
-    """The |z| that any of this many comparisons of true hypotheses exceeds with probability false_alarm (Bonferroni)."""
+    """The |z| that any of this many comparisons of what is true exceeds with probability false_alarm (Bonferroni)."""
     from scipy.special import ndtri
 
     return -float(ndtri(false_alarm / (2 * comparisons)))

@@ -10,7 +10,7 @@ from .parallel import in_order
 
 
 class Prediction(NamedTuple):
-    """What a segmenter says of N images of H x W pixels and K classes: NumPy arrays, on the host, float32 but labels."""
+    """What a segmenter says of N images of H x W pixels and K classes: NumPy arrays, on the host; maps in float32."""
 
     labels: Any  # (N, H, W) uint8: the most probable class
     probabilities: Any  # (N, K, H, W)

@@ -237,7 +237,8 @@ def test_predict_refuses_a_bad_image(kind, trained, tmp_path, capsys):
 
 def test_predict_goes_on_after_a_bad_image(trained, tmp_path, capsys):
     good = pictures(tmp_path)[0]
-    assert main(["predict", str(trained), str(tmp_path / "missing.png"), str(good), "--out", str(tmp_path / "out")]) == 2
+    args = [trained, tmp_path / "missing.png", good, "--out", tmp_path / "out"]
+    assert main(["predict", *map(str, args)]) == 2
     assert "missing.png" in capsys.readouterr().err
     assert len(list((tmp_path / "out").iterdir())) == 3
 

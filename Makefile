@@ -1,0 +1,23 @@
+# make train: environment, the main job on built-in synthetic data, pictures. make test: everything that must hold.
+PYTHON ?= python3
+VENV := .venv
+STEPS ?= 320
+
+train: $(VENV)/ready
+	$(VENV)/bin/python -m adf train --steps $(STEPS) --out runs/first --resume
+	@echo "Segmentations and what they are unsure of: runs/first/overview.png"
+
+test: $(VENV)/ready
+	$(VENV)/bin/python -m pytest -q
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+
+$(VENV)/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "adf needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.PHONY: train test lint
