@@ -4,13 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from . import evaluation, figures, files, runs
 from .data.image_file import read_image
 from .data.source import open_source
+from .parallel import threads
 from .segmenter import predict
 
 NOISE_HELP = "variance (not standard deviation) of the noise, in units of the normalised image's variance"
@@ -27,6 +27,8 @@ def main(argv=None):
         return args.command(args)
     except (ValueError, OSError) as error:
         return fail(error)
+    except MemoryError as error:
+        return fail(f"not enough memory ({error or 'no more to be had'}): a smaller image or --batch-size needs less")
     except KeyboardInterrupt:
         return fail("interrupted", 130)
 
@@ -41,16 +43,20 @@ def parser():
     top = Parser(prog="adf", description="Lightweight probabilistic deep networks for cell segmentation.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    p = commands.add_parser("train", help="train a network; RUN gets checkpoint.npz, log.csv, overview.png")
-    p.add_argument("--system", default=defaults.system, choices=runs.SYSTEMS)
-    p.add_argument("--data", default=defaults.data, help="synthetic, or a folder in the published format")
-    p.add_argument("--out", default="runs/run", type=Path, metavar="RUN")
-    p.add_argument("--steps", default=defaults.steps, type=int)
-    p.add_argument("--batch-size", default=defaults.batch_size, type=int)
-    p.add_argument("--learning-rate", default=defaults.learning_rate, type=float)
-    p.add_argument("--noise-var", default=defaults.noise_var, type=float, help=NOISE_HELP)
-    p.add_argument("--seed", default=defaults.seed, type=int)
-    p.add_argument("--resume", action="store_true", help="go on with the checkpoint in RUN, if there is one")
+    p = commands.add_parser(
+        "train",
+        help="train a network; RUN gets checkpoint.npz, log.csv, overview.png",
+        argument_default=argparse.SUPPRESS,  # so that --resume takes what is not given from the checkpoint
+    )
+    p.add_argument("--system", choices=runs.SYSTEMS, help=f"default {defaults.system}")
+    p.add_argument("--data", help=f"synthetic, or a folder in the published format; default {defaults.data}")
+    p.add_argument("--out", default=Path("runs/run"), type=Path, metavar="RUN", help="default runs/run")
+    p.add_argument("--steps", type=int, help=f"default {defaults.steps}")
+    p.add_argument("--batch-size", type=int, help=f"default {defaults.batch_size}")
+    p.add_argument("--learning-rate", type=float, help=f"its peak; default {defaults.learning_rate}")
+    p.add_argument("--noise-var", type=float, help=f"{NOISE_HELP}; default {defaults.noise_var}")
+    p.add_argument("--seed", type=int, help=f"default {defaults.seed}")
+    p.add_argument("--resume", action="store_true", default=False, help="go on with the checkpoint in RUN, if any")
     p.set_defaults(command=train)
 
     p = commands.add_parser("evaluate", help="the table of metrics, and the figures")
@@ -68,10 +74,11 @@ def parser():
 
 def train(args):
     names = ("system", "data", "steps", "batch_size", "learning_rate", "noise_var", "seed")
-    settings = runs.Settings(**{name: getattr(args, name) for name in names})
-    source = open_source(settings.data)
+    run = runs.start(args.out, {name: getattr(args, name) for name in names if name in args}, args.resume)
+    settings, source = run.settings, open_source(run.settings.data)
     source.training(0, 1, settings.seed)  # what cannot be trained on is refused before anything is written
-    run = runs.start(args.out, settings, args.resume)
+    threads()  # and so is a wrong ADF_THREADS
+    runs.prepare(run)
     size = sum(p.value.size for p in run.segmenter.parameters())
     print(f"{settings.system}: {size:,} parameters, {settings.steps - run.step} of {settings.steps} steps to go")
     run.train(source)
@@ -84,7 +91,7 @@ def train(args):
 def evaluate(args):
     run = runs.load(args.run)
     samples = open_source(args.data).test(run.settings.seed)
-    folder = args.run / f"evaluate-{Path(args.data).name}"
+    folder = args.run / f"evaluate-{Path(args.data).resolve().name}"
     folder.mkdir(exist_ok=True)
     print(evaluation.evaluate(run.segmenter, samples, folder, args.data))
     print(f"look at {folder / 'overview.png'}, reliability.png and sparsification.png")
@@ -97,26 +104,42 @@ def predict_files(args):
     twice = sorted(name for name in set(names) if names.count(name) > 1)
     if twice:
         raise ValueError(f"expected images of different names, got {twice[0]} twice: one would overwrite the other")
-    status = 0
+    inside = [path for path in args.images if path.resolve().parent == args.out.resolve()]
+    if inside:
+        raise ValueError(f"{inside[0]} lies in --out: choose another folder, so that no file of yours is overwritten")
+    status, written = 0, 0
     for path in tqdm(args.images, unit=" images", desc="predict", disable=len(args.images) == 1):
         try:
             image = read_image(path)
-        except (ValueError, OSError) as error:
-            status = fail(error)
-            continue
-        args.out.mkdir(parents=True, exist_ok=True)
-        write_prediction(args.out, path.stem, image, predict(segmenter, image[None, None]))
-    print(f"look at {args.out}")
+            write_prediction(args.out, path.stem, image, predict(segmenter, image[None, None]))
+            written += 1
+        except (ValueError, OSError, MemoryError) as error:
+            status = fail(error or f"{path}: not enough memory for this image")
+    if written:
+        print(f"look at {args.out}")
     return status
 
 
 def write_prediction(folder, name, image, prediction):
-    """NAME_labels.png (class index), NAME_std.tif (float32, mean class standard deviation), NAME_overview.png."""
-    with files.atomic_write(folder / f"{name}_labels.png") as file:
-        Image.fromarray(prediction.labels[0]).save(file, format="PNG")
-    with files.atomic_write(folder / f"{name}_std.tif") as file:
-        Image.fromarray(prediction.class_std[0].mean(axis=0).astype(np.float32)).save(file, format="TIFF")
-    figures.save(figures.overview(image[None], prediction, titles=[name]), folder / f"{name}_overview.png")
+    """NAME_labels.png (class index), NAME_std.tif (mean class standard deviation), NAME_overview.png; all or none."""
+    std = prediction.class_std[0].mean(axis=0)
+    figure = figures.overview(image[None], prediction, titles=[name])
+    writers = {
+        folder / f"{name}_labels.png": lambda file: Image.fromarray(prediction.labels[0]).save(file, format="PNG"),
+        folder / f"{name}_std.tif": lambda file: Image.fromarray(std).save(file, format="TIFF"),
+        folder / f"{name}_overview.png": lambda file: figures.save(figure, file),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    done = []
+    try:
+        for path, write in writers.items():
+            with files.atomic_write(path) as file:
+                write(file)
+            done.append(path)
+    except OSError:
+        for path in done:
+            path.unlink(missing_ok=True)
+        raise
 
 
 if __name__ == "__main__":

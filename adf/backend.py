@@ -29,7 +29,7 @@ def _load(name):
     except ImportError as error:
         raise BackendError(
             f"ADF_BACKEND=cupy, but CuPy cannot be imported ({error}): install it with "
-            "`pip install cupy-cuda13x` (CUDA 13) or `pip install cupy-cuda12x` (CUDA 12), or set ADF_BACKEND=numpy"
+            "`pip install cupy-cuda13x[ctk]` (CUDA 13) or `cupy-cuda12x[ctk]` (CUDA 12), or set ADF_BACKEND=numpy"
         ) from None
     try:
         gpus, reason = cupy.cuda.runtime.getDeviceCount(), "the CUDA driver lists none"

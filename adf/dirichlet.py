@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .backend import special, xp
 from .gaussian import Gaussian
-from .layers import Layer, Parameter
+from .layers import Parameter
 
 
 class Dirichlet(NamedTuple):
@@ -30,8 +30,7 @@ class Dirichlet(NamedTuple):
     @property
     def class_std(self):
         """Standard deviation (not variance) of p_k: sqrt(m_k (1 - m_k) / (alpha_0 + 1)), (N, K, H, W)."""
-        m = self.probabilities
-        return xp.sqrt(m * (1 - m) / (self.strength + 1))
+        return bernoulli_std(self.probabilities) / xp.sqrt(self.strength + 1)
 
     @property
     def entropy(self):
@@ -52,19 +51,30 @@ class Dirichlet(NamedTuple):
         return self.entropy - self.expected_entropy
 
 
-class DirichletHead(Layer):
+class DirichletHead:
     """Logits N(mu_k, v_k) -> alpha = m / s, m = softmax(mu), s = c1 + c2 sqrt(sum_j m_j v_j), as log alpha in float64.
 
     The larger the variance of the logits, the larger s and the weaker the evidence alpha_0 = 1 / s. c1 and c2 are
-    learned and positive: c = log(1 + exp(raw)). logits: (N, K, H, W). A deterministic map of the moments; no sampling.
-    Source: Gast & Roth, CVPR 2018, section 4.
+    learned and positive: c = log(1 + exp(raw)). logits: a Gaussian (N, K, H, W). A deterministic map of the moments; no
+    sampling. The derivative by v, infinite where the square root is 0, is taken as 0 where c1 swallows it.
+    Raises ValueError on a raw outside [-30, 30] and on point masses. Source: Gast & Roth, CVPR 2018, section 4.
     """
 
     def __init__(self, raw=-3.0):
+        if not -30 <= raw <= 30:
+            raise ValueError(f"DirichletHead expects a raw c1 and c2 from -30 to 30, got {raw!r}")
         self.c1 = Parameter(xp.full(1, raw, "float32"))  # raw values, before the softplus
         self.c2 = Parameter(xp.full(1, raw, "float32"))
 
+    def parameters(self):
+        return [self.c1, self.c2]
+
+    def predict(self, x):
+        return self.forward(x)[0]
+
     def forward(self, x):
+        if x.var is None:
+            raise ValueError("DirichletHead expects logits with a variance, got point masses (var=None)")
         mu, v = x.mean.astype("float64"), x.var.astype("float64")
         raw1, raw2 = (c.value.astype("float64") for c in (self.c1, self.c2))
         c1, c2 = xp.logaddexp(0, raw1), xp.logaddexp(0, raw2)
@@ -79,7 +89,7 @@ class DirichletHead(Layer):
             total = dy.sum(axis=1, keepdims=True)
             self.c1.grad -= (total / s).sum() * special.expit(raw1)  # the derivative of softplus is expit
             self.c2.grad -= (total * r / s).sum() * special.expit(raw2)
-            h = -total * c2 / (2 * s * (r + (r == 0))) * (r > 0)  # dL/dq; the infinite slope at q = 0 is taken as 0
+            h = -total * c2 / (2 * s * (r + (r == 0))) * (s > c1)  # dL/dq
             dmean = dy - m * total + h * m * (v - q)
             return Gaussian(dmean.astype(x.mean.dtype), (h * m).astype(x.var.dtype))
 
@@ -92,19 +102,20 @@ def dirichlet_nll(log_concentration, labels, smoothing):
     y_k = (1 - smoothing) [k = label] + smoothing / K lies inside the simplex, where the density is finite:
     NLL = sum_k lgamma(alpha_k) - lgamma(alpha_0) - sum_k (alpha_k - 1) log y_k, summed over pixels.
     log_concentration: (N, K, H, W) float64; labels: (N, H, W) integers. backward(dloss) returns dL/dlog alpha.
-    Finite for every finite log alpha up to where alpha itself overflows. Source: Gast & Roth, CVPR 2018, section 4.
+    Finite wherever alpha does not overflow: lgamma(alpha) = lgamma(1 + alpha) - log alpha, and psi likewise, hold where
+    alpha underflows to 0. Source: Gast & Roth, CVPR 2018, section 4.
     """
-    a = log_concentration
-    alpha = xp.exp(a)
-    alpha_0 = alpha.sum(axis=1, keepdims=True)
-    classes = a.shape[1]
+    a, classes = log_concentration, log_concentration.shape[1]
+    log_m = log_softmax(a)
+    a_0 = (a - log_m)[:, :1]  # log alpha_0
+    alpha, alpha_0 = xp.exp(a), xp.exp(a_0)
     rest = math.log(smoothing / classes)
     log_y = rest + (math.log1p(smoothing / classes - smoothing) - rest) * one_hot(labels, classes)
-    log_gamma = special.gammaln(1 + alpha) - a  # lgamma(alpha), finite where alpha underflows to 0
-    loss = (log_gamma - (alpha - 1) * log_y).sum() - special.gammaln(alpha_0).sum()
+    loss = (special.gammaln(1 + alpha) - a - (alpha - 1) * log_y).sum() - (special.gammaln(1 + alpha_0) - a_0).sum()
 
     def backward(dloss):
-        return dloss * (alpha * (special.digamma(1 + alpha) - special.digamma(alpha_0) - log_y) - 1)
+        psi = special.digamma(1 + alpha) - special.digamma(1 + alpha_0)
+        return dloss * (alpha * (psi - log_y) + xp.exp(log_m) - 1)
 
     return loss, backward
 
@@ -125,6 +136,12 @@ def log_softmax(mu):
     """mu_k - log sum_j exp(mu_j), shifted by the largest mu so that nothing overflows."""
     shifted = mu - mu.max(axis=1, keepdims=True)
     return shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def bernoulli_std(p):
+    """sqrt(p_k (1 - p_k)), with 1 - p_k as the sum of the others: it keeps its digits where p_k is nearly 1."""
+    others = 1 - xp.eye(p.shape[1])
+    return xp.sqrt(p * xp.matmul(others, p.reshape(*p.shape[:2], -1)).reshape(p.shape))
 
 
 def xlogx(p):

@@ -5,6 +5,8 @@ a display. All lengths are inches. Class colours are Okabe & Ito's (*Color unive
 drawn in cividis (Nuñez, Anderton & Renslow, PLOS ONE 2018): both survive colour blindness and a grey printer.
 """
 
+import contextlib
+
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -13,6 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from .files import atomic_write
+from .normalise import normalise
 
 CLASS_COLOURS = ("#BBBBBB", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")  # class 0 is not tinted
 WRONG = "#F0E442"
@@ -98,10 +101,10 @@ def sparsification(curves):
     return figure
 
 
-def save(figure, path, dpi=120):
-    """Write the figure as PNG: all of it under its name, or nothing. Equal figures give equal bytes."""
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+def save(figure, file, dpi=120):
+    """Write the figure as PNG into a file, or under a path: all of it or nothing. Equal figures give equal bytes."""
+    with contextlib.nullcontext(file) if hasattr(file, "write") else atomic_write(file) as out:
+        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def _grid(rows, height, width):
@@ -198,6 +201,7 @@ def _washed(image, labels):
 
 def _grey(image):
     """(H, W) of any range  -> (H, W, 3) from 0 to 1; the darkest and brightest 0.5 % saturate."""
+    image = normalise(image)  # so that nothing overflows
     low, high = np.percentile(image, (0.5, 99.5))
     grey = np.clip((image - low) / (high - low), 0, 1) if high > low else np.full(image.shape, 0.5)
     return np.repeat(grey[..., None], 3, axis=-1)

@@ -3,18 +3,18 @@
 With x = N(mu, sigma^2), t = |mu| / sigma, phi and Phi the standard normal density and distribution, everything comes
 from t >= 0 through
 
-    R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = (R0 - t R1) / 2                          (1)
+    R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = (R0 - t R1) / 2                        (1.5)
 
 in which no two nearly equal numbers are ever subtracted, so no variance needs a floor or a clamp:
 
-    P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (2 R2 - phi R1^2) = Var[max(-t + e, 0)]    (2)
+    P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (2 R2 - phi R1^2) = Var[max(-t + e, 0)]  (1.6)
 
 for a standard normal e. sigma = 0 is a legal input and gives the deterministic function (t is set to CAP there).
 The derivatives with respect to sigma^2 that are infinite at sigma = 0 are taken as 0.
 
 Arguments and results are arrays of one shape and one dtype, float32 or float64.
-Source of the moments: Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, section 3; the form (1), (2) is
-derived in notebooks/01_moment_matching.ipynb.
+Source of the moments: Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, section 3; the form (1.5) to
+(1.7) is derived in notebooks/01_moment_matching.ipynb, which also states (1.9) to (1.11).
 """
 
 import math
@@ -76,26 +76,26 @@ POLYNOMIAL = {
 
 
 def mills(t):
-    """R0, R1, R2 of equation (1) at t >= 0, each to a few units in the last place."""
+    """R0, R1, R2 of (1.5) at t >= 0, each to a few units in the last place: R2 by the polynomial, the others from it."""
     u = 1 / (1 + t / 3)
     w = 2 * u - 1
     *coefficients, r2 = POLYNOMIAL[t.dtype.char]
     for c in reversed(coefficients):
         r2 = r2 * w + c
     r2 = r2 * (u * u * u)
-    r1 = (1 - 2 * t * r2) / (1 + t * t)
-    r0 = 2 * r2 + t * r1
+    r1 = (1 - 2 * t * r2) / (1 + t * t)  # (1.5) solved for R1
+    r0 = 2 * r2 + t * r1  # and for R0
     return r0, r1, r2
 
 
 def tail(distance, sigma):
-    """t = distance / sigma (CAP where sigma is 0), phi(t), and P, G, V of equation (2), for distance >= 0."""
+    """t = distance / sigma (CAP where sigma is 0), phi(t), and P, G, V of (1.6), for distance >= 0."""
     zero = (sigma == 0).astype(sigma.dtype)
     t = xp.minimum(distance, CAP * sigma) / (sigma + zero) + CAP * zero
     r0, r1, r2 = mills(t)
     pdf = xp.exp(-0.5 * t * t) / SQRT_TAU
     g = pdf * r1
-    return t, pdf, pdf * r0, g, pdf * (2 * r2 - g * r1)
+    return t, pdf, pdf * r0, g, pdf * (2 * r2 - g * r1)  # (1.6)
 
 
 @fused
@@ -103,14 +103,14 @@ def leaky_relu(mean, var, slope):
     """y = x for x > 0, else slope x: exact E[y] and Var[y] for a slope in [0, 1].
 
     With b = 1 - slope:  E[y] = y(mu) + b sigma G,
-    Var[y] = sigma^2 (slope^2 + 2 slope b P + b^2 V) for mu <= 0,  sigma^2 (1 - 2 b P + b^2 V) for mu > 0.        (3)
+    Var[y] = sigma^2 (slope^2 + 2 slope b P + b^2 V) for mu <= 0,  sigma^2 (1 - 2 b P + b^2 V) for mu > 0.      (1.7)
     """
     b = 1 - slope
     sigma = xp.sqrt(var)
     _, _, p, g, v = tail(xp.abs(mean), sigma)
     y_mean = xp.maximum(mean, 0) + slope * xp.minimum(mean, 0) + b * sigma * g  # exactly y(mu) at sigma = 0
     y_var = var * (xp.where(mean > 0, 1 - (2 * b) * p, slope * slope + (2 * slope * b) * p) + (b * b) * v)
-    return y_mean, y_var
+    return y_mean, y_var  # (1.7)
 
 
 @fused
@@ -119,7 +119,7 @@ def leaky_relu_backward(mean, var, dmean, dvar, slope):
 
     With r = max(x, 0), b = 1 - slope, z = mu / sigma, by Stein's lemma Cov[x, r] = sigma^2 Phi(z):
     dE/dmu = slope + b Phi,  dE/dsigma^2 = b phi / (2 sigma),  dVar/dmu = 2 slope b sigma phi + 2 b^2 E[r] Phi(-z),
-    dVar/dsigma^2 = slope^2 + slope b (2 Phi - z phi) + b^2 (Phi - E[r] phi / sigma).                              (4)
+    dVar/dsigma^2 = slope^2 + slope b (2 Phi - z phi) + b^2 (Phi - E[r] phi / sigma).                            (1.9)
     """
     b = 1 - slope
     sigma = xp.sqrt(var)
@@ -132,7 +132,7 @@ def leaky_relu_backward(mean, var, dmean, dvar, slope):
     mean_by_var = (0.5 * b) * pdf / (sigma + (sigma == 0))
     var_by_mean = (2 * b) * sigma * (slope * pdf + b * r * xp.where(positive, p, 1 - p))
     var_by_var = slope * slope + b * (slope * (2 * cdf - z * pdf) + b * (cdf - r * pdf))
-    return dmean * mean_by_mean + dvar * var_by_mean, dmean * mean_by_var + dvar * var_by_var
+    return dmean * mean_by_mean + dvar * var_by_mean, dmean * mean_by_var + dvar * var_by_var  # (1.9)
 
 
 @fused
@@ -140,13 +140,13 @@ def maximum(mean_a, var_a, mean_b, var_b):
     """y = max(a, b): exact E[y] and Var[y] for independent a and b; of equal means a counts as the larger.
 
     With mu the larger mean, v its variance, s^2 = sigma_a^2 + sigma_b^2 and t = |mu_a - mu_b| / s:
-    E[y] = mu + s G,  Var[y] = v (1 - 2 P) + s^2 V.                                                                (5)
+    E[y] = mu + s G,  Var[y] = v (1 - 2 P) + s^2 V.                                                             (1.10)
     """
     var = var_a + var_b
     s = xp.sqrt(var)
     _, _, p, g, v = tail(xp.abs(mean_a - mean_b), s)
     larger_var = xp.where(mean_a >= mean_b, var_a, var_b)
-    return xp.maximum(mean_a, mean_b) + s * g, larger_var * (1 - 2 * p) + var * v
+    return xp.maximum(mean_a, mean_b) + s * g, larger_var * (1 - 2 * p) + var * v  # (1.10)
 
 
 @fused
@@ -155,7 +155,7 @@ def maximum_backward(mean_a, var_a, mean_b, var_b, dmean, dvar):
 
     For l, the one with the larger mean, and k, the other, with q = sigma_l^2 / s^2:  dE/dmu_l = 1 - P,  dE/dmu_k = P,
     dE/dsigma^2 = phi / (2 s),  dVar/dmu_l = -dVar/dmu_k = 2 s (q phi - G (1 - P)),
-    dVar/dsigma_l^2 = 1 - P - c,  dVar/dsigma_k^2 = P - c,  c = phi (G + t q).                                     (6)
+    dVar/dsigma_l^2 = 1 - P - c,  dVar/dsigma_k^2 = P - c,  c = phi (G + t q).                                  (1.11)
     """
     var = var_a + var_b
     s = xp.sqrt(var)
@@ -165,7 +165,7 @@ def maximum_backward(mean_a, var_a, mean_b, var_b, dmean, dvar):
     share_a, share_b = xp.where(first, 1 - p, p), xp.where(first, p, 1 - p)  # P(a > b), P(b > a)
     from_mean = dvar * (2 * s) * (q * pdf - g * (1 - p))
     from_mean = xp.where(first, from_mean, -from_mean)
-    from_var = dmean * (0.5 * pdf / (s + (s == 0))) - dvar * (pdf * (g + t * q))
+    from_var = dmean * (0.5 * pdf / (s + (s == 0))) - dvar * (pdf * (g + t * q))  # (1.11)
     return (
         dmean * share_a + from_mean,
         dvar * share_a + from_var,

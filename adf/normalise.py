@@ -2,12 +2,13 @@
 
 
 def normalise(images):
-    """Mean 0 and standard deviation 1 for every image of (N, C, H, W), in float64; a constant image becomes zeros.
+    """Mean 0 and standard deviation 1 for every image of (N, C, H, W), or for one (C, H, W) or (H, W), in float64.
 
     So 8-bit, 16-bit and float images look alike to a network, and `noise_var` means the same for all: it is in units of
-    the image's own variance. Works on NumPy and CuPy arrays alike. No finite image overflows: it is first scaled.
+    the image's own variance. A constant image becomes zeros; no finite image overflows, since it is scaled first.
+    NumPy and CuPy arrays stay what they are.
     """
-    axes = tuple(range(1, images.ndim))
+    axes = tuple(range(max(0, images.ndim - 3), images.ndim))
     x = images.astype("float64")
     x = x / _divisor(abs(x).max(axis=axes, keepdims=True))
     x = x - x.min(axis=axes, keepdims=True)  # exactly 0 where the image is constant

@@ -1,5 +1,7 @@
 """Adam (Kingma & Ba, ICLR 2015)."""
 
+import math
+
 from .backend import xp
 
 
@@ -11,8 +13,8 @@ class Adam:
     """
 
     def __init__(self, parameters, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
-        if not learning_rate > 0:
-            raise ValueError(f"Adam expects a positive learning_rate, got {learning_rate!r}")
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(f"Adam expects a positive, finite learning_rate, got {learning_rate!r}")
         self.parameters = list(parameters)
         self.learning_rate, self.beta1, self.beta2, self.eps = learning_rate, beta1, beta2, eps
         self.t = 0
@@ -21,7 +23,7 @@ class Adam:
 
     def step(self):
         self.t += 1
-        rate = self.learning_rate / (1 - self.beta1**self.t)
+        rate = float(self.learning_rate) / (1 - self.beta1**self.t)  # a NumPy scalar would promote float32 weights
         scale = (1 - self.beta2**self.t) ** 0.5
         for i, p in enumerate(self.parameters):
             g = p.grad

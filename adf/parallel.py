@@ -6,32 +6,35 @@ how the batch is cut does not depend on the number of threads, so neither does a
 
 import functools
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import ThreadpoolController
 
 from . import backend
 
+_one_at_a_time = threading.Lock()  # the limit on BLAS belongs to the process: two callers would undo each other's
+
 
 def threads():
     """How many threads work: ADF_THREADS, or every core this process may use. A GPU is fed by one."""
-    if backend.name == "cupy":
-        return 1
     text = os.environ.get("ADF_THREADS", "")
     if text and not (text.isdigit() and int(text) > 0):
         raise ValueError(f"ADF_THREADS={text!r}: expected a number of threads, 1 or more")
-    return int(text) if text else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if backend.name == "cupy":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return int(text) if text else cores
 
 
 def in_order(function, jobs):
-    """Yields function(job) for every job, in order, computed by several threads at once."""
+    """[function(job) for job in jobs], computed by several threads at once."""
     count = min(threads(), len(jobs))
-    with _controller().limit(limits=1, user_api="blas"):
+    with _one_at_a_time, _controller().limit(limits=1, user_api="blas"):
         if count <= 1:
-            yield from map(function, jobs)
-            return
+            return [function(job) for job in jobs]
         with ThreadPoolExecutor(count) as pool:
-            yield from pool.map(function, jobs)
+            return list(pool.map(function, jobs))
 
 
 @functools.cache

@@ -36,8 +36,11 @@ class Settings:
     widths: tuple = (16, 32, 64, 128)
     label_smoothing: float = 1e-2
     raw_c: float = -3.0
+    version: int = 1  # raised when a change of the code gives old weights another meaning
 
     def __post_init__(self):
+        if self.version != Settings.version:
+            raise ValueError(f"expected settings of version {Settings.version}, got {self.version}")
         if self.system not in SYSTEMS:
             raise ValueError(f"unknown system {self.system!r}: expected one of {', '.join(SYSTEMS)}")
         for name in ("steps", "batch_size"):
@@ -45,6 +48,8 @@ class Settings:
                 raise ValueError(f"expected {name} of 1 or more, got {getattr(self, name)}")
         if self.seed < 0:
             raise ValueError(f"expected a seed of 0 or more, got {self.seed}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"expected a positive, finite learning_rate, got {self.learning_rate}")
         object.__setattr__(self, "widths", list(self.widths))
 
     def segmenter(self):
@@ -121,24 +126,31 @@ class Run:
                     saved = time.monotonic()
 
 
-def start(folder, settings, resume):
-    """The Run to train: new, or resumed where the folder holds a checkpoint. ValueError where they do not fit."""
-    run = Run(folder, settings)
-    if run.path.exists() and not resume:
-        raise ValueError(f"{run.path} exists already: --resume goes on with it, another --out starts anew")
-    if run.path.exists():
-        found = load(folder)
-        if found.settings != settings:
-            before, now = (dataclasses.asdict(s) for s in (found.settings, settings))
-            changed = ", ".join(f"{k} {before[k]!r} (now {now[k]!r})" for k in before if before[k] != now[k])
-            raise ValueError(f"{run.path} was made with other settings: {changed}; resume with those")
-        run = found
+def start(folder, given, resume):
+    """The Run to train: new with the given settings, or the one in the folder, which must have been made with them.
+
+    Writes nothing. Raises ValueError on settings out of range or not the run's, and on a checkpoint in the way.
+    """
+    path = Path(folder) / "checkpoint.npz"
+    if not path.exists():
+        return Run(folder, Settings(**given))
+    if not resume:
+        raise ValueError(f"{path} exists already: --resume goes on with it, another --out starts anew")
+    run = load(folder)
+    before = dataclasses.asdict(run.settings)
+    changed = ", ".join(f"{k} {before[k]!r} (now {v!r})" for k, v in given.items() if before[k] != v)
+    if changed:
+        raise ValueError(f"{path} was made with other settings: {changed}; leave them out, or give the same")
+    return run
+
+
+def prepare(run):
+    """Makes the folder fit to go on: no leftovers of a killed run, the log cut back, a checkpoint in any case."""
     run.folder.mkdir(parents=True, exist_ok=True)
     files.remove_stale(run.folder)
     _cut_log(run.log, run.step)
     if not run.path.exists():
         run.save()
-    return run
 
 
 def load(folder):
@@ -147,7 +159,13 @@ def load(folder):
     arrays, settings = checkpoint.load(path)
     step = settings.pop("step", None)
     try:
-        run = Run(folder, Settings(**settings))
+        settings = Settings(**settings)
+        if type(step) is not int or not 0 <= step <= settings.steps:
+            raise ValueError(f"expected a step from 0 to {settings.steps}, got {step!r}")
+        stored = sum(array.size for array in arrays.values())
+        if any(9 * width * width > stored for width in settings.widths):  # before a network is built to that claim
+            raise ValueError(f"expected the weights of widths {settings.widths}, got {stored} numbers")
+        run = Run(folder, settings)
         run.restore(arrays, step)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected a checkpoint of `adf train`, got other contents: {error}") from None

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from .backend import to_host, xp
-from .dirichlet import Dirichlet, DirichletHead, cross_entropy, dirichlet_nll, log_softmax, xlogx
+from .dirichlet import Dirichlet, DirichletHead, bernoulli_std, cross_entropy, dirichlet_nll, log_softmax, xlogx
 from .gaussian import Gaussian
 from .normalise import normalise
 from .parallel import in_order
@@ -25,8 +25,8 @@ class Segmenter:
     network: a Layer from (N, C, H, W) to logits (N, K, H, W). noise_var: the variance (not the standard deviation) of
     the noise on every pixel of the normalised image, in units of that image's own variance; None runs the ordinary
     deterministic network: point masses, softmax, cross-entropy. label_smoothing: how far the target lies inside the
-    simplex (see dirichlet_nll). raw_c: initial c1 and c2 before the softplus. Raises ValueError on a negative noise_var
-    and on a label_smoothing outside (0, 1).
+    simplex (see dirichlet_nll). raw_c: initial c1 and c2 before the softplus. Raises ValueError on a negative
+    noise_var, a label_smoothing outside (0, 1), and a raw_c outside [-30, 30].
     """
 
     def __init__(self, network, noise_var=1e-3, *, label_smoothing=1e-2, raw_c=-3.0):
@@ -46,7 +46,8 @@ class Segmenter:
 
     def input(self, images):
         """The normalised images (N, C, H, W) as a Gaussian in the dtype of the weights."""
-        mean = normalise(images).astype(self.network.parameters()[0].value.dtype)
+        weights = self.network.parameters()
+        mean = normalise(images).astype(weights[0].value.dtype if weights else "float32")
         return Gaussian(mean, None if self.noise_var is None else xp.full_like(mean, self.noise_var))
 
     def loss(self, images, labels):
@@ -70,7 +71,7 @@ class Segmenter:
         logits = Gaussian(*(None if f is None else f[:, :, :height, :width] for f in logits))
         if self.head is None:
             p = xp.exp(log_softmax(logits.mean.astype("float64")))
-            fields = p, None, xp.sqrt(p * (1 - p)), -xlogx(p).sum(axis=1)
+            fields = p, None, bernoulli_std(p), -xlogx(p).sum(axis=1)
         else:
             dirichlet = Dirichlet(xp.exp(self.head.predict(logits)))
             fields = dirichlet.probabilities, dirichlet.concentration, dirichlet.class_std, dirichlet.entropy

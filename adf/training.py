@@ -1,6 +1,7 @@
 """One step of learning: the batch cut into micro-batches, their gradients summed in order, Adam."""
 
 import copy
+import math
 
 from .backend import to_host, xp
 from .parallel import in_order
@@ -14,7 +15,7 @@ def train_step(segmenter, optimizer, images, labels):
 
     images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes. The result does not
     depend on the number of threads. Raises ValueError on other shapes, images that are not finite, and labels that are
-    not integers or negative.
+    no integers or out of range; and, with the parameters unchanged, where the loss is not finite.
     """
     images, labels = check_images(images), check_labels(images, labels)
 
@@ -32,8 +33,11 @@ def train_step(segmenter, optimizer, images, labels):
         loss = loss + part
         for p, grad in zip(parameters, grads, strict=True):
             p.grad += grad
+    loss = float(to_host(loss / labels.size))
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss}, and the parameters are left as they were: try a lower learning rate")
     optimizer.step()
-    return float(to_host(loss / labels.size))
+    return loss
 
 
 def replicate(segmenter):

@@ -125,7 +125,8 @@ def refused(capsys, *args, status=2):
         (["--batch-size", "0"], "batch_size of 1 or more, got 0"),
         (["--steps", "-1"], "steps of 1 or more"),
         (["--steps", "many"], "invalid int value"),
-        (["--learning-rate", "0"], "positive learning_rate"),
+        (["--learning-rate", "0"], "positive, finite learning_rate"),
+        (["--learning-rate", "inf"], "positive, finite learning_rate"),
         (["--noise-var", "-1"], "noise_var"),
         (["--noise-var", "nan"], "noise_var"),
         (["--seed", "-1"], "seed of 0 or more"),
@@ -247,7 +248,33 @@ def test_predict_refuses_two_images_of_one_name(trained, tmp_path, capsys):
     assert "overwrite" in refused(capsys, "predict", trained, "x/a.png", "y/a.tif", "--out", tmp_path / "out")
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "foreign", "other arrays", "other settings"])
+def test_predict_does_not_write_beside_the_images(trained, tmp_path, capsys):
+    image = pictures(tmp_path)[0]
+    (tmp_path / "a_labels.png").write_bytes(b"the user's own")
+    assert "overwritten" in refused(capsys, "predict", trained, image, "--out", tmp_path)
+    assert (tmp_path / "a_labels.png").read_bytes() == b"the user's own"
+
+
+def test_predict_on_a_full_disk_leaves_nothing(trained, tmp_path):
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # labels and std fit, the overview does not
+
+    image = pictures(tmp_path)[0]
+    failed = process("predict", trained, image, "--out", tmp_path / "out", preexec_fn=full)
+    error = failed.communicate()[1]
+    assert failed.returncode == 2 and len(error.splitlines()) == 1 and "a_overview.png" in error
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_wrong_number_of_threads_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ADF_THREADS", "none")
+    assert "ADF_THREADS" in refused(capsys, "train", *QUICK, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "truncated", "flipped", "foreign", "other arrays", "other settings", "no step", "wide"]
+)
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
 def test_a_bad_checkpoint_is_refused(command, damage, trained, tmp_path, capsys):
     run = tmp_path / "run"
@@ -264,6 +291,10 @@ def test_a_bad_checkpoint_is_refused(command, damage, trained, tmp_path, capsys)
         np.savez(path, weights=np.zeros(3))
     elif damage == "other arrays":
         checkpoint.save(path, {"value/0": np.zeros(3)}, settings)
+    elif damage == "no step":
+        checkpoint.save(path, arrays, {k: v for k, v in settings.items() if k != "step"})
+    elif damage == "wide":
+        checkpoint.save(path, arrays, {**settings, "widths": [200_000, 400_000]})
     elif damage == "other settings":
         checkpoint.save(path, arrays, {"colour": "blue"})
     images = pictures(tmp_path)[:1] if command == "predict" else []
@@ -276,8 +307,9 @@ def test_a_run_is_not_overwritten_and_a_finished_one_not_changed(trained, capsys
     before = (trained / "checkpoint.npz").read_bytes()
     assert "--resume" in refused(capsys, "train", *QUICK, "--out", trained)
     assert "steps 2 (now 3)" in refused(capsys, "train", "--steps", 3, "--batch-size", 1, "--out", trained, "--resume")
-    assert main(["train", *QUICK, "--out", str(trained), "--resume"]) == 0
-    assert (trained / "checkpoint.npz").read_bytes() == before
+    for given in ((), QUICK):  # what is not given comes from the checkpoint
+        assert main(["train", *given, "--out", str(trained), "--resume"]) == 0
+        assert (trained / "checkpoint.npz").read_bytes() == before
 
 
 def test_killed_and_resumed_ends_the_same(tmp_path, monkeypatch):

@@ -103,11 +103,11 @@ def test_gradient_of_the_head_alone():
 @pytest.mark.parametrize("raw", [-20.0, -7.0, -3.0, 5.0])
 def test_finite_at_the_extremes(raw, dtype):
     """Logits to +-1e4 and variances 0 to 1e6, any label: loss, gradients and the printed quantities are finite."""
-    values = np.array([-1e4, -85, -1, 0, 1, 85, 1e4])
+    values = np.array([-1e4, -200, -85, -1, 0, 85, 1e4])
     a, b, c = (g.ravel() for g in np.meshgrid(values, values, values))
-    for var in (0, 1e-12, 1.0, 1e6):
+    for var in ((0, 0, 0), (1e-12, 1e-12, 1e-12), (0, 1e-12, 1), (0, 1e6, 1e6), (1e6, 1e6, 1e6)):
         mean = xp.asarray(np.stack([a, b, c])[None, :, None, :].astype(dtype))
-        x = Gaussian(mean, xp.full_like(mean, var))
+        x = Gaussian(mean, xp.zeros_like(mean) + xp.asarray(np.array(var, dtype).reshape(1, 3, 1, 1)))
         layer = DirichletHead(raw)
         for label in range(3):
             log_alpha, back = layer.forward(x)
@@ -119,6 +119,27 @@ def test_finite_at_the_extremes(raw, dtype):
         d = Dirichlet(xp.exp(log_alpha))
         for field in (d.probabilities, d.class_std, d.entropy, d.expected_entropy, d.mutual_information):
             assert bool(xp.isfinite(field).all())
+
+
+def test_two_classes_are_equally_uncertain():
+    """p_2 = 1 - p_1: where p_1 is nearly 1, 1 - p_1 must keep its digits."""
+    for gap in (1, 20, 34, 38, 300):
+        alpha = np.exp(np.array([0.0, -gap])) / 0.05
+        std = to_host(Dirichlet(xp.asarray(alpha.reshape(1, 2, 1, 1))).class_std).ravel()
+        assert std[0] > 0 and std[0] == pytest.approx(std[1], rel=1e-13)
+
+
+def test_likelihood_where_every_concentration_underflows():
+    log_alpha = xp.full((1, 3, 1, 1), -800.0)
+    loss, backward = dirichlet_nll(log_alpha, xp.zeros((1, 1, 1), "int64"), SMOOTHING)
+    assert np.isfinite(float(loss)) and bool(xp.isfinite(backward(1.0)).all())
+
+
+def test_bad_head_input():
+    with pytest.raises(ValueError, match="-30 to 30"):
+        DirichletHead(-800.0)
+    with pytest.raises(ValueError, match="point masses"):
+        head().predict(Gaussian(xp.zeros((1, 3, 1, 1))))
 
 
 def test_uncertainties_against_samples():

@@ -10,7 +10,7 @@ import pytest
 from hostile import put, tensor_file
 from PIL import Image
 
-from adf.data.image_file import LUMA, normalise, read_image, read_labels, resize
+from adf.data.image_file import LUMA, read_image, read_labels, resize
 
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (5, 7), np.uint8)
@@ -234,17 +234,6 @@ def test_a_path_that_cannot_be_opened(tmp_path):
         (tmp_path / f"folder.{suffix}").mkdir()
         with pytest.raises(ValueError, match="folder"):
             read_image(tmp_path / f"folder.{suffix}")
-
-
-def test_normalise():
-    small = normalise(FLOATS)
-    assert abs(small.mean()) < 1e-15 and abs(small.std() - 1) < 1e-15
-    for scale in (5e-324, 1e-300, 0.1, 1e300):
-        assert not normalise(np.full((3, 3), scale)).any() and not normalise(np.full((3, 3), -scale)).any()
-    assert not normalise(np.zeros((3, 3), np.uint8)).any()
-    np.testing.assert_allclose(normalise(FLOATS * np.float64(1e300)), small, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(normalise(7 - 1e-3 * FLOATS.astype(np.float64)), -small, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(normalise(WORDS), normalise(WORDS.astype(np.float64) / 65535), atol=1e-12)
 
 
 def test_resize_keeps_a_ramp_and_the_order_of_the_axes():

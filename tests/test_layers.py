@@ -216,7 +216,40 @@ def test_a_layer_may_be_used_twice():
     layer = in_float64(adf.Sequential(conv, adf.LeakyReLU(), conv))
     rng = np.random.default_rng(1)
     x = Gaussian(xp.asarray(rng.normal(size=(1, 2, 4, 4))), xp.asarray(rng.random((1, 2, 4, 4))))
-    assert gradient_errors(layer, x, rng)[0] < 1e-6
+    assert layer.parameters() == [conv.weight, conv.bias]
+    assert gradient_errors(layer, x, rng).max() < 1e-6
+
+
+@case
+def test_a_loss_that_ignores_the_variance(name):
+    """backward(Gaussian(dmean, None)) is backward(Gaussian(dmean, 0))."""
+    layer, x, _ = make(name)
+    y, backward = layer.forward(x)
+    dmean = random_like(np.random.default_rng(1), y).mean
+    short, full = backward(Gaussian(dmean)), layer.forward(x)[1](Gaussian(dmean, xp.zeros_like(dmean)))
+    np.testing.assert_allclose(to_host(short.mean), to_host(full.mean), rtol=1e-12, atol=1e-12)
+    if short.var is not None:
+        np.testing.assert_allclose(to_host(short.var), to_host(full.var), rtol=1e-12, atol=1e-12)
+
+
+def test_a_branch_without_variance_is_certain():
+    class Certain(adf.Identity):
+        def forward(self, x):
+            return Gaussian(x.mean), lambda dy: dy
+
+    x = Gaussian(xp.ones((1, 2, 3, 3)), xp.ones((1, 2, 3, 3)))
+    assert to_host(adf.Concat(adf.Identity(), Certain()).predict(x).var).sum() == 18
+    assert to_host(adf.Add(adf.Identity(), Certain()).predict(x).var).sum() == 18
+
+
+def test_layers_in_a_list_are_found_and_integers_do_not_learn():
+    class Rows(adf.Layer):
+        def __init__(self):
+            self.rows = [adf.Linear(2, 3), adf.Linear(3, 2)]
+
+    assert len(Rows().parameters()) == 4
+    with pytest.raises(ValueError, match="float32 or float64"):
+        adf.Parameter([1, 2])
 
 
 WRONG = {

@@ -89,6 +89,21 @@ def test_adam_by_hand():
         np.testing.assert_allclose(float(p.value[0]), want, rtol=1e-14)
 
 
+def test_a_numpy_learning_rate_keeps_float32():
+    model, (images, labels) = segmenter(), batch()
+    adf.train_step(model, adf.Adam(model.parameters(), np.float64(1e-3)), images, labels)
+    assert all(p.value.dtype == "float32" for p in model.parameters())
+
+
+def test_a_loss_that_is_not_finite_changes_nothing():
+    model, (images, labels) = segmenter(), batch()
+    optimizer, before = adf.Adam(model.parameters()), values(model)
+    model.loss = lambda images, labels: (xp.asarray(np.nan), lambda dloss: None)
+    with pytest.raises(ValueError, match="lower learning rate"):
+        adf.train_step(model, optimizer, images, labels)
+    assert optimizer.t == 0 and all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
+
+
 def test_prediction_is_what_it_says():
     model, (images, _) = segmenter(), batch(3)
     p = adf.predict(model, images)
@@ -134,7 +149,10 @@ def test_normalise():
     x = normalise(images)
     np.testing.assert_allclose(to_host(x.mean(axis=(1, 2, 3))), 0, atol=1e-12)
     np.testing.assert_allclose(to_host(x.std(axis=(1, 2, 3))), 1, rtol=1e-12)
-    for constant in (0, 7, 0.1, -1e-320, 1.7e308):
+    assert bool((normalise(images[1]) == x[1]).all()) and bool(
+        (normalise(images[:, :1])[1, 0] == normalise(images[1, 0])).all()
+    )
+    for constant in (0, 7, 0.1, 5e-324, -1e-320, 1.7e308):
         assert bool((normalise(xp.full((1, 1, 7, 7), constant)) == 0).all())
     extremes = xp.asarray([-1.7e308, 1.7e308]).reshape(1, 1, 1, 2)
     assert to_host(normalise(extremes)).ravel().tolist() == [-1, 1]
@@ -167,8 +185,9 @@ def test_bad_input_changes_nothing(images, labels, message, noise_var):
 def test_bad_settings(options):
     with pytest.raises(ValueError, match="expects a"):
         segmenter(**options)
-    with pytest.raises(ValueError, match="learning_rate"):
-        adf.Adam([], learning_rate=0)
+    for rate in (0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="learning_rate"):
+            adf.Adam([], learning_rate=rate)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])

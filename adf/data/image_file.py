@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from PIL import Image
 
-from adf.data.tensor_file import read_tensor
+from .tensor_file import read_tensor
 
 PIXELS = 2**26  # 8192 x 8192, 512 MiB as float64; below the size at which Pillow begins to warn
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's mode L
@@ -47,15 +47,6 @@ def read_labels(path) -> np.ndarray:
     if labels.dtype.kind == "f":
         raise ValueError(f"{path}: expected integer labels, got {labels.dtype}; an image or probabilities instead?")
     return labels.astype(np.uint8) if labels.dtype == bool else labels
-
-
-def normalise(image: np.ndarray) -> np.ndarray:
-    """`image` with mean 0 and standard deviation 1, in float64; a constant one becomes zeros, whatever its value."""
-    image = np.asarray(image, np.float64)
-    image = image / (np.abs(image).max() or 1)  # so that no square overflows
-    image -= image.min()  # so that a constant is zero to the bit
-    image -= image.mean()
-    return image / (image.std() or 1)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

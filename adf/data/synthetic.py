@@ -64,15 +64,10 @@ def _photograph(rng):
     if rng.random() < 0.1:  # focus on the other side: bright rims, dark halos
         image = -image
     image = image * (1 + rng.uniform(0, 0.15) * smooth(rng, 3))
-    image = _normalise(image + rng.uniform(0, 0.6) ** 2 * smooth(rng, rng.integers(2, 5)))
+    image = normalise(image + rng.uniform(0, 0.6) ** 2 * smooth(rng, rng.integers(2, 5)))
     image = image + rng.uniform(-0.12, 0.12) * image * np.abs(image)  # gamma
-    image = _normalise(image) + 0.03 * np.exp(rng.uniform(0, 2)) * camera_noise(rng)  # 0.07 to 0.10 measured
-    return _normalise(image), slide.labels
-
-
-def _normalise(image):
-    """One image in the units that adf.normalise gives to a batch."""
-    return normalise(image[None])[0].astype(np.float32)
+    image = normalise(image) + 0.03 * np.exp(rng.uniform(0, 2)) * camera_noise(rng)  # 0.07 to 0.10 measured
+    return normalise(image), slide.labels
 
 
 def _look(rng, ranges, blur):

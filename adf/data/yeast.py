@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adf.data.image_file import normalise, read_image, resize
-from adf.data.tensor_file import read_tensor
+from ..normalise import normalise
+from .image_file import read_image, resize
+from .tensor_file import read_tensor
 
 SPLITS = ("train", "val", "test")
 CLASS_OF = np.array([0, 1, 2, 2])  # published class -> background, trap, cell

@@ -28,8 +28,9 @@ class LeakyReLU(Layer):
             y = Gaussian(*moments.leaky_relu(x.mean, x.var, slope))
 
         def backward(dy):
-            if dy.var is None:
+            if x.var is None:
                 return Gaussian(xp.where(x.mean > 0, dy.mean, slope * dy.mean), None)
-            return Gaussian(*moments.leaky_relu_backward(x.mean, x.var, dy.mean, dy.var, slope))
+            dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
+            return Gaussian(*moments.leaky_relu_backward(*x, dy.mean, dvar, slope))
 
         return y, backward

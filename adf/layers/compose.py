@@ -82,9 +82,10 @@ class Concat(Parallel):
         if len({(shape[0], *shape[2:]) for shape in shapes}) > 1:
             raise ValueError(f"Concat expects outputs that differ in channels only, got shapes {shapes}")
         mean = xp.concatenate([y.mean for y in outputs], axis=1)
-        if any(y.var is None for y in outputs):
+        if all(y.var is None for y in outputs):
             return Gaussian(mean, None)
-        return Gaussian(mean, xp.concatenate([y.var for y in outputs], axis=1))
+        certain = [xp.zeros_like(y.mean) if y.var is None else y.var for y in outputs]
+        return Gaussian(mean, xp.concatenate(certain, axis=1))
 
     def split(self, dy, channels):
         shares, start = [], 0

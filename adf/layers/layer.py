@@ -10,7 +10,7 @@ class Parameter:
     """An array that learns: `value`, and `grad`, into which every backward adds. Both are assignable."""
 
     def __init__(self, value):
-        self._value = xp.asarray(value)
+        self._value = _floats(xp.asarray(value))
         self.grad = xp.zeros_like(self._value)
 
     @property
@@ -19,15 +19,18 @@ class Parameter:
 
     @value.setter
     def value(self, value):
-        value = xp.asarray(value)
-        if value.shape != self._value.shape or value.dtype not in FLOATS:
-            raise ValueError(
-                f"this Parameter expects float32 or float64 of shape {self._value.shape}, "
-                f"got {value.dtype} of shape {value.shape}"
-            )
+        value = _floats(xp.asarray(value))
+        if value.shape != self._value.shape:
+            raise ValueError(f"this Parameter expects an array of shape {self._value.shape}, got {value.shape}")
         if value.dtype != self.grad.dtype:
             self.grad = self.grad.astype(value.dtype)
         self._value = value
+
+
+def _floats(array):
+    if array.dtype not in FLOATS:
+        raise ValueError(f"a Parameter expects float32 or float64, got {array.dtype}")
+    return array
 
 
 class Layer:
@@ -46,12 +49,12 @@ class Layer:
     def parameters(self):
         found = []
         for value in vars(self).values():
-            for item in value if isinstance(value, tuple) else (value,):
+            for item in value if isinstance(value, tuple | list) else (value,):
                 if isinstance(item, Parameter):
                     found.append(item)
                 elif isinstance(item, Layer):
                     found.extend(item.parameters())
-        return found
+        return list(dict.fromkeys(found))  # each once, also where a layer is used twice
 
 
 def check(layer, x, axes="(N, C, H, W)", channels=None):

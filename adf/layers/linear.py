@@ -31,7 +31,7 @@ class LinearLaw(Layer):
     def predict(self, x):
         self.check(x)
         w = self.weights()
-        return Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))
+        return Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))  # (1.4)
 
     def forward(self, x):
         w, y, shape = self.weights(), self.predict(x), x.mean.shape

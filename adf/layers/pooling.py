@@ -91,7 +91,7 @@ class MaxPool2d(Layer):
         y, column_back = tournament(list(rows))
 
         def backward(dy):
-            dx = Gaussian(*(None if f is None else xp.zeros(shape, f.dtype) for f in dy))
+            dx = Gaussian(*(None if f is None else xp.zeros(shape, dy.mean.dtype) for f in x))
             for back, row, dwinner in zip(row_backs, places, column_back(dy), strict=True):
                 for place, dentry in zip(row, back(dwinner), strict=True):
                     for total, share in zip(dx, dentry, strict=True):
@@ -136,10 +136,11 @@ def maximum(a, b):
         y = Gaussian(*moments.maximum(*a, *b))
 
     def backward(dy):
-        if dy.var is None:
+        if a.var is None:
             first = a.mean >= b.mean
             return Gaussian(dy.mean * first, None), Gaussian(dy.mean * ~first, None)
-        dmean_a, dvar_a, dmean_b, dvar_b = moments.maximum_backward(*a, *b, *dy)
+        dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
+        dmean_a, dvar_a, dmean_b, dvar_b = moments.maximum_backward(*a, *b, dy.mean, dvar)
         return Gaussian(dmean_a, dvar_a), Gaussian(dmean_b, dvar_b)
 
     return y, backward

@@ -20,7 +20,9 @@ class UNet(Sequential):
             raise ValueError("UNet expects at least one width, got none")
         rng = default_rng(rng)
         self.in_channels, self.multiple = in_channels, 2 ** (len(widths) - 1)
-        super().__init__(level(in_channels, *widths, rng=rng), Conv2d(widths[0], classes, 1, rng=rng))
+        logits = Conv2d(widths[0], classes, 1, rng=rng)
+        logits.weight.value = 0.1 * logits.weight.value  # begins unsure: a confident wrong start costs many steps
+        super().__init__(level(in_channels, *widths, rng=rng), logits)
 
     def predict(self, x):
         self.check(x)
