@@ -19,6 +19,7 @@ from .gaussian import Gaussian
 from .layers import (
     Add,
     AvgPool2d,
+    BatchNorm2d,
     Concat,
     Conv2d,
     ConvTranspose2d,
@@ -40,6 +41,7 @@ __all__ = [
     "Adam",
     "Add",
     "AvgPool2d",
+    "BatchNorm2d",
     "Concat",
     "Conv2d",
     "ConvTranspose2d",

@@ -76,7 +76,7 @@ POLYNOMIAL = {
 
 
 def mills(t):
-    """R0, R1, R2 of (1.5) at t >= 0, each to a few units in the last place: R2 by the polynomial, the others from it."""
+    """R0, R1, R2 of (1.5) at t >= 0, each to a few units in the last place: R2 by its polynomial, R1 and R0 from it."""
     u = 1 / (1 + t / 3)
     w = 2 * u - 1
     *coefficients, r2 = POLYNOMIAL[t.dtype.char]

@@ -78,28 +78,29 @@ class Run:
         return self.folder / "log.csv"
 
     def save(self):
-        arrays = {
-            f"{kind}/{i}": to_host(xp.asarray(array))
-            for kind, group in self._state().items()
-            for i, array in enumerate(group)
-        }
-        checkpoint.save(self.path, arrays, {"step": self.step, **dataclasses.asdict(self.settings)})
+        checkpoint.save(self.path, self._state(), {"step": self.step, **dataclasses.asdict(self.settings)})
 
     def restore(self, arrays, step):
-        names = {f"{kind}/{i}" for kind, group in self._state().items() for i in range(len(group))}
-        if names != set(arrays):
-            raise ValueError(f"expected the {len(names)} arrays of {self.settings.system}, got {len(arrays)}")
+        found, expected = ({name: array.shape for name, array in group.items()} for group in (arrays, self._state()))
+        if found != expected:
+            name = sorted(found.items() ^ expected.items())[0][0]
+            raise ValueError(f"expected {name} of shape {expected.get(name)}, got {found.get(name)}")
         for i, p in enumerate(self.segmenter.parameters()):
-            for kind in ("m", "v"):
-                if arrays[f"{kind}/{i}"].shape != p.value.shape:
-                    raise ValueError(f"expected {kind}/{i} of shape {p.value.shape}, got {arrays[f'{kind}/{i}'].shape}")
             p.value = arrays[f"value/{i}"]
             self.optimizer.m[i], self.optimizer.v[i] = (xp.asarray(arrays[f"{kind}/{i}"]) for kind in ("m", "v"))
+        for i, statistic in enumerate(self.segmenter.network.statistics()):
+            statistic.value = xp.asarray(arrays[f"statistic/{i}"])
         self.step = self.optimizer.t = step
 
     def _state(self):
-        values = [p.value for p in self.segmenter.parameters()]
-        return {"value": values, "m": self.optimizer.m, "v": self.optimizer.v}
+        """Every array that the rest of the run depends on, by name, on the host."""
+        groups = {
+            "value": [p.value for p in self.segmenter.parameters()],
+            "m": self.optimizer.m,
+            "v": self.optimizer.v,
+            "statistic": [s.value for s in self.segmenter.network.statistics()],
+        }
+        return {f"{kind}/{i}": to_host(array) for kind, group in groups.items() for i, array in enumerate(group)}
 
     def train(self, source):
         """Goes on to the last step: progress on the terminal, a line of log.csv a step, checkpoints on the way."""

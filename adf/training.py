@@ -23,13 +23,14 @@ def train_step(segmenter, optimizer, images, labels):
         replica = replicate(segmenter)
         loss, backward = replica.loss(images[rows], labels[rows])
         backward(1 / labels.size)
-        return loss, [p.grad for p in replica.parameters()]
+        return loss, [p.grad for p in replica.parameters()], replica.network.statistics()
 
     parameters, loss = segmenter.parameters(), 0
     for p in parameters:
         p.grad = xp.zeros_like(p.value)
     rows = [slice(start, start + MICRO_BATCH) for start in range(0, len(images), MICRO_BATCH)]
-    for part, grads in in_order(work, rows):
+    results = in_order(work, rows)
+    for part, grads, _ in results:
         loss = loss + part
         for p, grad in zip(parameters, grads, strict=True):
             p.grad += grad
@@ -37,14 +38,19 @@ def train_step(segmenter, optimizer, images, labels):
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss}, and the parameters are left as they were: try a lower learning rate")
     optimizer.step()
+    for _, _, seen in results:
+        for statistic, other in zip(segmenter.network.statistics(), seen, strict=True):
+            statistic.absorb(other)
     return loss
 
 
 def replicate(segmenter):
-    """The segmenter with the same parameter values, shared, and gradient buffers of its own, all 0."""
+    """The segmenter with the same parameter values, shared, and gradients and running averages of its own, all 0."""
     replica = copy.deepcopy(segmenter, {id(p.value): p.value for p in segmenter.parameters()})
     for p in replica.parameters():
         p.grad = xp.zeros_like(p.value)
+    for statistic in replica.network.statistics():
+        statistic.value, statistic.updates = xp.zeros_like(statistic.value), 0
     return replica
 
 

@@ -2,13 +2,15 @@
 
 from .activation import LeakyReLU
 from .compose import Add, Concat, Identity, Sequential
-from .layer import Layer, Parameter
+from .layer import Layer, Parameter, Statistic
 from .linear import Conv2d, ConvTranspose2d, Linear
+from .normalization import BatchNorm2d
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 
 __all__ = [
     "Add",
     "AvgPool2d",
+    "BatchNorm2d",
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
@@ -20,4 +22,5 @@ __all__ = [
     "MaxPool2d",
     "Parameter",
     "Sequential",
+    "Statistic",
 ]

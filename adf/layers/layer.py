@@ -27,6 +27,22 @@ class Parameter:
         self._value = value
 
 
+class Statistic:
+    """A running average: `value`, which every update moves by `momentum` towards what was seen. It does not learn."""
+
+    def __init__(self, value, momentum):
+        self.value, self.momentum, self.updates = value, momentum, 0
+
+    def update(self, seen):
+        self.value = (1 - self.momentum) * self.value + self.momentum * seen
+        self.updates += 1
+
+    def absorb(self, other):
+        """Takes over the updates of a replica that began at 0, as if they had been made here."""
+        self.value = (1 - self.momentum) ** other.updates * self.value + other.value
+        self.updates += other.updates
+
+
 def _floats(array):
     if array.dtype not in FLOATS:
         raise ValueError(f"a Parameter expects float32 or float64, got {array.dtype}")
@@ -47,13 +63,20 @@ class Layer:
         return self.forward(x)[0]
 
     def parameters(self):
+        return self._find(Parameter)
+
+    def statistics(self):
+        """The running averages, in the order of construction; most layers have none."""
+        return self._find(Statistic)
+
+    def _find(self, kind):
         found = []
         for value in vars(self).values():
             for item in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(item, Parameter):
+                if isinstance(item, kind):
                     found.append(item)
                 elif isinstance(item, Layer):
-                    found.extend(item.parameters())
+                    found.extend(item._find(kind))
         return list(dict.fromkeys(found))  # each once, also where a layer is used twice
 
 

@@ -1,0 +1,73 @@
+"""Batch normalisation of uncertain activations."""
+
+from ..backend import xp
+from ..gaussian import Gaussian
+from .layer import Layer, Parameter, Statistic, check, positive
+
+
+class BatchNorm2d(Layer):
+    """y = k (x - m) + shift with k = scale / sqrt(total + eps).  E[y] = k (E[x] - m) + shift,  Var[y] = k**2 Var[x].
+
+    In `forward`, m and total are the mean and variance of a channel over batch and pixels, of the random x itself: by
+    the law of total variance, total = Var of the means + mean of the variances (biased: divided by n). In `predict`
+    they are running averages of these. Exact for given m and total; that they are uncertain themselves is left out.
+    x: (N, num_features, H, W). Parameters: scale, shift. Raises ValueError on other shapes.
+    Source: Ioffe & Szegedy, ICML 2015, for point masses; the moments follow from the linear law.
+    """
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1):
+        positive(self, num_features=num_features)
+        self.num_features, self.eps = num_features, eps
+        self.scale, self.shift = (
+            Parameter(xp.ones(num_features, "float32")),
+            Parameter(xp.zeros(num_features, "float32")),
+        )
+        self.running_mean = Statistic(xp.zeros(num_features, "float32"), momentum)
+        self.running_var = Statistic(xp.ones(num_features, "float32"), momentum)
+
+    def predict(self, x):
+        check(self, x, channels=self.num_features)
+        k = self.scale.value / xp.sqrt(self.running_var.value + self.eps)
+        return normalised(x, self.running_mean.value, k, self.shift.value)
+
+    def forward(self, x):
+        check(self, x, channels=self.num_features)
+        n = x.mean.size // self.num_features
+        m = over_pixels(x.mean) / n
+        centred = x.mean - per_channel(m)
+        total = over_pixels(centred * centred) / n
+        if x.var is not None:
+            total = total + over_pixels(x.var) / n
+        k = self.scale.value / xp.sqrt(total + self.eps)
+        y = normalised(x, m, k, self.shift.value)
+        self.running_mean.update(m)
+        self.running_var.update(total)
+
+        def backward(dy):
+            dk = over_pixels(dy.mean * centred)
+            if dy.var is not None:
+                dk = dk + 2 * k * over_pixels(dy.var * x.var)
+            dshift = over_pixels(dy.mean)
+            self.scale.grad += dk / xp.sqrt(total + self.eps)
+            self.shift.grad += dshift
+            dtotal = -0.5 * dk * k / (total + self.eps)
+            dmean = per_channel(k) * (dy.mean - per_channel(dshift / n)) + per_channel(2 * dtotal / n) * centred
+            if x.var is None:
+                return Gaussian(dmean, None)
+            dvar = xp.zeros_like(x.var) if dy.var is None else per_channel(k * k) * dy.var
+            return Gaussian(dmean, dvar + per_channel(dtotal / n))
+
+        return y, backward
+
+
+def normalised(x, m, k, shift):
+    mean = per_channel(k) * (x.mean - per_channel(m)) + per_channel(shift)
+    return Gaussian(mean, None if x.var is None else per_channel(k * k) * x.var)
+
+
+def over_pixels(array):
+    return array.sum(axis=(0, 2, 3))
+
+
+def per_channel(values):
+    return values.reshape(1, -1, 1, 1)
