@@ -16,7 +16,7 @@ from .optim import Adam
 from .segmenter import Segmenter
 from .training import train_step
 
-SYSTEMS = {"adf-unet": lambda s: UNet(1, len(CLASS_NAMES), tuple(s.widths), rng=s.seed)}
+SYSTEMS = {"adf-unet": lambda s: UNet(1, len(CLASS_NAMES), tuple(s.widths), norm=True, rng=s.seed)}
 LOG_HEADER = "step,loss,learning_rate\n"
 EVERY_STEPS, EVERY_SECONDS = 20, 10  # how often a checkpoint is written, whichever comes first
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
