@@ -1,6 +1,8 @@
 """The switch between NumPy and CuPy, and who may name an array library."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +49,8 @@ def test_to_host():
 def test_an_unknown_backend_says_what_is_known():
     with pytest.raises(ImportError, match=r"expected 'numpy'.*or 'cupy'"):
         backend._load("jax")
+
+
+def test_importing_adf_is_light():
+    code = "import sys, adf; sys.exit('matplotlib' in sys.modules or 'PIL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0
