@@ -21,12 +21,12 @@ def evaluate(segmenter, samples, folder, name):
     if labelled:
         labels = np.stack([samples[i].labels for i in labelled])
         probabilities, entropy = prediction.probabilities[labelled], prediction.entropy[labelled]
+        wrong = labels != prediction.labels[labelled]
         row |= metrics.evaluate(labels, probabilities, entropy, CLASS_NAMES)
+        row["AUROC of std"] = metrics.auroc(wrong, prediction.class_std[labelled].mean(axis=1))
         curves = {
             "reliability": figures.reliability(metrics.reliability(labels, probabilities)),
-            "sparsification": figures.sparsification(
-                metrics.sparsification(labels != prediction.labels[labelled], entropy)
-            ),
+            "sparsification": figures.sparsification(metrics.sparsification(wrong, entropy)),
         }
         for kind, figure in curves.items():
             figures.save(figure, folder / f"{kind}.png")
