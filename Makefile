@@ -1,10 +1,9 @@
 # make train: environment, the main job on built-in synthetic data, pictures. make test: everything that must hold.
 PYTHON ?= python3
 VENV := .venv
-STEPS ?= 320
 
 train: $(VENV)/ready
-	$(VENV)/bin/python -m adf train --steps $(STEPS) --out runs/first --resume
+	$(VENV)/bin/python -m adf train --out runs/first --resume
 	@echo "Segmentations and what they are unsure of: runs/first/overview.png"
 
 test: $(VENV)/ready

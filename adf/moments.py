@@ -5,7 +5,7 @@ from t >= 0 through
 
     R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = (R0 - t R1) / 2                        (1.5)
 
-in which no two nearly equal numbers are ever subtracted, so no variance needs a floor or a clamp:
+in which no difference of two nearly equal numbers is ever left alone, so no variance needs a floor or a clamp:
 
     P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (2 R2 - phi R1^2) = Var[max(-t + e, 0)]  (1.6)
 

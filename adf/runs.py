@@ -28,7 +28,7 @@ class Settings:
 
     system: str = "adf-unet"
     data: str = "synthetic"
-    steps: int = 300
+    steps: int = 320
     batch_size: int = 8
     learning_rate: float = 3e-3
     noise_var: float = 1e-3

@@ -59,7 +59,8 @@ def test_train_writes_what_it_promises(trained):
     arrays, settings = checkpoint.load(trained / "checkpoint.npz")
     assert settings["step"] == 2 and settings["noise_var"] == 1e-3 and settings["system"] == "adf-unet"
     assert np.load(trained / "checkpoint.npz", allow_pickle=False)["value/0"].shape == (16, 1, 3, 3)
-    assert len(arrays) == 3 * len(runs.load(trained).segmenter.parameters())
+    segmenter = runs.load(trained).segmenter
+    assert len(arrays) == 3 * len(segmenter.parameters()) + len(segmenter.network.statistics())
 
 
 def test_evaluate_prints_the_table(trained, capsys, tmp_path):

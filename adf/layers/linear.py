@@ -66,7 +66,7 @@ class LearnedLinearLaw(LinearLaw):
             return y
         shape = [1] * y.mean.ndim
         shape[self.channel_axis] = -1
-        return Gaussian(y.mean + self.bias.value.reshape(shape), y.var)
+        return Gaussian(y.mean + self.bias.value.reshape(shape), y.var)  # the bias of (1.4)
 
     def forward(self, x):
         y, back = super().forward(x)
