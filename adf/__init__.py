@@ -23,6 +23,7 @@ from .layers import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Dropout,
     GlobalAvgPool2d,
     Identity,
     Layer,
@@ -31,6 +32,7 @@ from .layers import (
     MaxPool2d,
     Parameter,
     Sequential,
+    Upsample,
 )
 from .models import UNet
 from .optim import Adam
@@ -47,6 +49,7 @@ __all__ = [
     "ConvTranspose2d",
     "Dirichlet",
     "DirichletHead",
+    "Dropout",
     "Gaussian",
     "GlobalAvgPool2d",
     "Identity",
@@ -59,6 +62,7 @@ __all__ = [
     "Segmenter",
     "Sequential",
     "UNet",
+    "Upsample",
     "backend",
     "moments",
     "montecarlo",

@@ -1,11 +1,13 @@
-"""The layers, in reading order: the wiring, the linear law, the kink, pooling."""
+"""The layers: wiring, the linear law, kinks, pooling, batch norm, upsampling, dropout."""
 
 from .activation import LeakyReLU
 from .compose import Add, Concat, Identity, Sequential
+from .dropout import Dropout
 from .layer import Layer, Parameter, Statistic
 from .linear import Conv2d, ConvTranspose2d, Linear
 from .normalization import BatchNorm2d
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from .resampling import Upsample
 
 __all__ = [
     "Add",
@@ -14,6 +16,7 @@ __all__ = [
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
+    "Dropout",
     "GlobalAvgPool2d",
     "Identity",
     "Layer",
@@ -23,4 +26,5 @@ __all__ = [
     "Parameter",
     "Sequential",
     "Statistic",
+    "Upsample",
 ]
