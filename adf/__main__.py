@@ -104,35 +104,43 @@ def predict_files(args):
     twice = sorted(name for name in set(names) if names.count(name) > 1)
     if twice:
         raise ValueError(f"expected images of different names, got {twice[0]} twice: one would overwrite the other")
-    inside = [path for path in args.images if path.resolve().parent == args.out.resolve()]
-    if inside:
-        raise ValueError(f"{inside[0]} lies in --out: choose another folder, so that no file of yours is overwritten")
+    for path in args.images:
+        there = [p for p in outputs(args.out, path.stem) if p.exists() and path.resolve().parent == args.out.resolve()]
+        if there:
+            raise ValueError(f"{there[0]} lies beside its image and may be yours: move it, or choose another --out")
     status, written = 0, 0
     for path in tqdm(args.images, unit=" images", desc="predict", disable=len(args.images) == 1):
         try:
             image = read_image(path)
             write_prediction(args.out, path.stem, image, predict(segmenter, image[None, None]))
             written += 1
-        except (ValueError, OSError, MemoryError) as error:
-            status = fail(error or f"{path}: not enough memory for this image")
+        except (ValueError, OSError) as error:
+            status = fail(error)
+        except MemoryError:
+            status = fail(f"{path}: not enough memory for an image of this size")
     if written:
         print(f"look at {args.out}")
     return status
 
 
+def outputs(folder, name):
+    """Class indices; mean class standard deviation, float32; the four pictures."""
+    return [folder / f"{name}_labels.png", folder / f"{name}_std.tif", folder / f"{name}_overview.png"]
+
+
 def write_prediction(folder, name, image, prediction):
-    """NAME_labels.png (class index), NAME_std.tif (mean class standard deviation), NAME_overview.png; all or none."""
-    std = prediction.class_std[0].mean(axis=0)
+    """Writes the three outputs of an image, or, where one cannot be written, none."""
+    labels, std = (Image.fromarray(a) for a in (prediction.labels[0], prediction.class_std[0].mean(axis=0)))
     figure = figures.overview(image[None], prediction, titles=[name])
-    writers = {
-        folder / f"{name}_labels.png": lambda file: Image.fromarray(prediction.labels[0]).save(file, format="PNG"),
-        folder / f"{name}_std.tif": lambda file: Image.fromarray(std).save(file, format="TIFF"),
-        folder / f"{name}_overview.png": lambda file: figures.save(figure, file),
-    }
+    writers = (
+        lambda file: labels.save(file, format="PNG"),
+        lambda file: std.save(file, format="TIFF"),
+        lambda file: figures.save(figure, file),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     done = []
     try:
-        for path, write in writers.items():
+        for path, write in zip(outputs(folder, name), writers, strict=True):
             with files.atomic_write(path) as file:
                 write(file)
             done.append(path)

@@ -249,11 +249,15 @@ def test_predict_refuses_two_images_of_one_name(trained, tmp_path, capsys):
     assert "overwrite" in refused(capsys, "predict", trained, "x/a.png", "y/a.tif", "--out", tmp_path / "out")
 
 
-def test_predict_does_not_write_beside_the_images(trained, tmp_path, capsys):
-    image = pictures(tmp_path)[0]
+def test_predict_overwrites_nothing_beside_the_image(trained, tmp_path, capsys):
+    """NAME_labels.png is the obvious name for a user's own truth; in a folder of results a second run replaces them."""
+    a, b = pictures(tmp_path)[:2]
     (tmp_path / "a_labels.png").write_bytes(b"the user's own")
-    assert "overwritten" in refused(capsys, "predict", trained, image, "--out", tmp_path)
+    assert "may be yours" in refused(capsys, "predict", trained, a, "--out", tmp_path)
     assert (tmp_path / "a_labels.png").read_bytes() == b"the user's own"
+    assert main(["predict", str(trained), str(b), "--out", str(tmp_path)]) == 0
+    for _ in range(2):
+        assert main(["predict", str(trained), str(b), "--out", str(tmp_path / "out")]) == 0
 
 
 def test_predict_on_a_full_disk_leaves_nothing(trained, tmp_path):

@@ -1,0 +1,34 @@
+"""The README keeps its promises: short, links that lead somewhere, Python that runs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+import adf
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_is_short():
+    assert len(TEXT.split()) < 900
+
+
+def test_links_and_files_exist():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith("http")]
+    files = re.findall(r"`((?:adf|notebooks|tests)/[\w./]*)`", TEXT)
+    assert links and files
+    for path in (*links, *files):
+        assert (ROOT / path).exists(), path
+
+
+def test_python_runs(capsys):
+    """Every block, one after the other; the training of the first is cut to two steps."""
+    mean = adf.backend.xp.asarray(np.random.default_rng(0).normal(size=(2, 3)))
+    names = {"mean": mean, "var": mean * mean}
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block.replace("range(100)", "range(2)"), names)
+    assert "(8, 128, 128)" in capsys.readouterr().out
