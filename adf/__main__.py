@@ -14,6 +14,8 @@ from .parallel import threads
 from .segmenter import predict
 
 NOISE_HELP = "variance (not standard deviation) of the noise, in units of the normalised image's variance"
+LARGE = 256  # twice the side of the images of training
+SCALE_HINT = "if its cells are more than 48 pixels across, what this network has seen, scale it down and predict again"
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,6 +116,8 @@ def predict_files(args):
             image = read_image(path)
             write_prediction(args.out, path.stem, image, predict(segmenter, image[None, None]))
             written += 1
+            if min(image.shape) > LARGE:
+                tqdm.write(f"{path} is {image.shape[0]} x {image.shape[1]}: {SCALE_HINT}")
         except (ValueError, OSError) as error:
             status = fail(error)
         except MemoryError:

@@ -237,6 +237,13 @@ def test_predict_refuses_a_bad_image(kind, trained, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_predict_hints_at_the_scale_of_a_large_image(trained, tmp_path, capsys):
+    for side, hinted in ((256, False), (257, True)):
+        np.save(tmp_path / f"{side}.npy", np.random.default_rng(0).normal(size=(side, side)))
+        assert main(["predict", str(trained), str(tmp_path / f"{side}.npy"), "--out", str(tmp_path / "out")]) == 0
+        assert ("scale it down" in capsys.readouterr().out) == hinted
+
+
 def test_predict_goes_on_after_a_bad_image(trained, tmp_path, capsys):
     good = pictures(tmp_path)[0]
     args = [trained, tmp_path / "missing.png", good, "--out", tmp_path / "out"]
