@@ -1,7 +1,8 @@
-"""The command line: python -m adf train | evaluate | predict."""
+"""The command line: python -m adf train | evaluate | predict | verify."""
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from PIL import Image
@@ -71,6 +72,10 @@ def parser():
     p.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help=".png, .tif, .npy or .pt; any size")
     p.add_argument("--out", default=Path("predictions"), type=Path, metavar="FOLDER")
     p.set_defaults(command=predict_files)
+
+    p = commands.add_parser("verify", help="every layer against exact arithmetic, samples, differences: a table")
+    p.add_argument("--out", default=Path("VERIFICATION.md"), type=Path, metavar="FILE", help="default VERIFICATION.md")
+    p.set_defaults(command=verify)
     return top
 
 
@@ -130,6 +135,23 @@ def predict_files(args):
 def outputs(folder, name):
     """Class indices; mean class standard deviation, float32; the four pictures."""
     return [folder / f"{name}_labels.png", folder / f"{name}_std.tif", folder / f"{name}_overview.png"]
+
+
+def verify(args):
+    try:
+        from .verification import SAMPLES, verify  # needs mpmath, which nothing else does
+    except ModuleNotFoundError as error:
+        return fail(f"verify needs the package {error.name}: pip install {error.name}")
+    if not args.out.resolve().parent.is_dir():
+        raise ValueError(f"expected --out to lie in a folder that exists, got {args.out}")  # now, not after a minute
+    start = time.perf_counter()
+    report = verify(SAMPLES)
+    with files.atomic_write(args.out) as file:
+        file.write(report.text.encode())
+    print(f"{report.rows} rows in {time.perf_counter() - start:.0f} s; look at {args.out}")
+    if report.outside:
+        return fail(f"{len(report.outside)} rows OUTSIDE their bounds: {'; '.join(report.outside)}", 1)
+    return 0
 
 
 def write_prediction(folder, name, image, prediction):

@@ -30,7 +30,7 @@ class Settings:
     data: str = "synthetic"
     steps: int = 320
     batch_size: int = 8
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     noise_var: float = 1e-3
     seed: int = 0
     widths: tuple = (16, 32, 64, 128)

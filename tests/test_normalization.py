@@ -55,6 +55,13 @@ def test_inference_divides_by_the_running_variance():
     assert float(y.var[0, 0, 0, 0]) == pytest.approx(9 * 2 / (1.5 + 0.5))
 
 
+def test_float64_parameters_give_a_float64_layer():
+    """Whatever the dtype of the running averages: running_var + eps must not be rounded to float32."""
+    layer = in_float64(adf.BatchNorm2d(1, eps=1e-5))
+    x = Gaussian(xp.ones((1, 1, 1, 1)), xp.ones((1, 1, 1, 1)))
+    assert float(layer.predict(x).var[0, 0, 0, 0]) == pytest.approx(1 / (1 + 1e-5), rel=1e-15)
+
+
 @pytest.mark.parametrize("noise_var", [1e-3, None])
 def test_running_averages_of_a_step_are_those_of_its_micro_batches_in_order(noise_var, monkeypatch):
     rng, results = np.random.default_rng(3), []

@@ -27,8 +27,9 @@ class BatchNorm2d(Layer):
 
     def predict(self, x):
         check(self, x, channels=self.num_features)
-        k = self.scale.value / xp.sqrt(self.running_var.value + self.eps)
-        return normalised(x, self.running_mean.value, k, self.shift.value)
+        m, total = (s.value.astype(self.scale.value.dtype) for s in (self.running_mean, self.running_var))
+        k = self.scale.value / xp.sqrt(total + self.eps)
+        return normalised(x, m, k, self.shift.value)
 
     def forward(self, x):
         check(self, x, channels=self.num_features)

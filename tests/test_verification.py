@@ -1,0 +1,110 @@
+"""The command verify: that its table is whole, and that it fails where a layer is wrong. Few samples, for speed."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from adf import layers, moments, verification
+from adf.__main__ import main
+from adf.backend import xp
+from adf.verification import reference, report
+from adf.verification.cases import CASES
+
+LAYERS = (*(set(layers.__all__) - {"Identity", "Layer", "Parameter", "Sequential", "Statistic"}), "Dirichlet")
+
+
+@pytest.fixture
+def one_case(monkeypatch):
+    """Only the row pair of a leaky ReLU, and no second table: what is wrong must be seen there."""
+    monkeypatch.setattr(verification, "SAMPLES", 50_000)
+    monkeypatch.setattr(report, "CASES", [case for case in CASES if case.name == "LeakyReLU, slope 0.01"])
+    monkeypatch.setattr(report.pooling, "section", lambda: ("", ("-",), []))
+
+
+def test_every_layer_has_its_rows_and_is_inside(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(verification, "SAMPLES", 20_000)
+    path = tmp_path / "table.md"
+    assert main(["verify", "--out", str(path)]) == 0
+    text = path.read_text()
+    for name in LAYERS:
+        for dtype in ("float32", "float64"):
+            assert re.search(rf"\n\| {name}\b.*\| {dtype} \|.*\| inside \|\n", text), (name, dtype)
+    assert text.count("| inside |") == 2 * len(CASES) >= 40 and "| **OUTSIDE** |" not in text
+    assert "| 2 x 2 | 1.0300, 1.0294 | 0.4647, 0.4917 |" in text  # four standard normals: by pairs, and exact
+    assert f"{2 * len(CASES)} rows in" in capsys.readouterr().out
+    assert not re.search(r"nan|inf\b", text)
+
+
+def test_equal_runs_give_equal_files(one_case, tmp_path):
+    for name in ("a", "b"):
+        assert main(["verify", "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def textbook(mean, var, slope):
+    """E[y^2] - E[y]^2, as public code has it."""
+    sigma = xp.sqrt(var)
+    cdf, pdf = xp.asarray(ndtr(mean / sigma), mean.dtype), xp.exp(-0.5 * mean * mean / var) / moments.SQRT_TAU
+    first, second = mean * cdf + sigma * pdf, (mean * mean + var) * cdf + mean * sigma * pdf
+    y = slope * mean + (1 - slope) * first
+    return y, slope**2 * (mean * mean + var) + (1 - slope**2) * second - y * y
+
+
+def slightly_off(*args):
+    return tuple((1 + 1e-3 * i) * d for i, d in enumerate(CORRECT_BACKWARD(*args)))
+
+
+CORRECT_BACKWARD = moments.leaky_relu_backward
+WRONG = {
+    "textbook variance": ("leaky_relu", textbook, ("float32", "float64")),
+    "gradient off by 1e-3": ("leaky_relu_backward", slightly_off, ("float64",)),
+    "NaN": ("leaky_relu", lambda mean, var, slope: (mean * np.nan, var), ("float32", "float64")),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_wrong_layer_is_outside(mistake, one_case, tmp_path, capsys, monkeypatch):
+    name, function, dtypes = WRONG[mistake]
+    monkeypatch.setattr(moments, name, function)
+    path = tmp_path / "table.md"
+    assert main(["verify", "--out", str(path)]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("adf: error:") and "OUTSIDE" in error
+    for dtype in dtypes:
+        assert f"LeakyReLU, slope 0.01 ({dtype})" in error
+    assert path.read_text().count("| **OUTSIDE** |") == len(dtypes)
+
+
+def test_a_wrong_variance_is_outside_by_samples_alone(one_case, tmp_path, monkeypatch):
+    """With the closed form wrong in the same way, the samples still see 5 %."""
+    right, exact = moments.leaky_relu, reference.leaky_relu
+    monkeypatch.setattr(moments, "leaky_relu", lambda *x: (right(*x)[0], 1.05 * right(*x)[1]))
+    monkeypatch.setattr(reference, "leaky_relu", lambda *x: (exact(*x)[0], exact(*x)[1] * 1.05))
+    assert main(["verify", "--out", str(tmp_path / "table.md")]) == 1
+
+
+def test_without_mpmath(tmp_path, capsys, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("adf.verification")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mpmath", None)
+    assert main(["verify", "--out", str(tmp_path / "table.md")]) == 2
+    assert capsys.readouterr().err == "adf: error: verify needs the package mpmath: pip install mpmath\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_missing_is_refused_at_once(tmp_path, capsys):
+    assert main(["verify", "--out", str(tmp_path / "nowhere" / "table.md")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_integral_is_clark_for_two():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mean, std = rng.normal(size=2), 10 ** rng.uniform(-1, 0.5, 2)
+        clark = reference.maximum(mean[0], std[0] ** 2, mean[1], std[1] ** 2)
+        np.testing.assert_allclose(
+            reference.maximum_of_many(mean, std), [float(c) for c in clark], rtol=1e-11, atol=1e-12
+        )
