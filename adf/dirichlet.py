@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from .backend import special, xp
 from .gaussian import Gaussian
 from .layers import Parameter
+from .layers.layer import check
 
 
 class Dirichlet(NamedTuple):
@@ -73,6 +74,9 @@ class DirichletHead:
         return self.forward(x)[0]
 
     def forward(self, x):
+        check(self, x)
+        if x.mean.shape[1] == 0:
+            raise ValueError(f"DirichletHead expects at least one class, got logits of shape {x.mean.shape}")
         if x.var is None:
             raise ValueError("DirichletHead expects logits with a variance, got point masses (var=None)")
         mu, v = x.mean.astype("float64"), x.var.astype("float64")
@@ -141,7 +145,7 @@ def log_softmax(mu):
 def bernoulli_std(p):
     """sqrt(p_k (1 - p_k)), with 1 - p_k as the sum of the others: it keeps its digits where p_k is nearly 1."""
     others = 1 - xp.eye(p.shape[1])
-    return xp.sqrt(p * xp.matmul(others, p.reshape(*p.shape[:2], -1)).reshape(p.shape))
+    return xp.sqrt(p * xp.matmul(others, p.reshape(*p.shape[:2], math.prod(p.shape[2:]))).reshape(p.shape))
 
 
 def xlogx(p):

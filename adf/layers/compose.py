@@ -57,10 +57,10 @@ class Parallel(Layer):
     def forward(self, x):
         outputs, callbacks = zip(*(branch.forward(x) for branch in self.branches), strict=True)
         y, callbacks = self.join(outputs), list(callbacks)
-        channels = [output.mean.shape[1] for output in outputs]
+        shapes = [output.mean.shape for output in outputs]
 
         def backward(dy):
-            shares = self.split(dy, channels)
+            shares = self.split(dy, shapes)
             dx = None
             for callback in drain(callbacks):
                 share = callback(shares.pop())
@@ -79,7 +79,7 @@ class Concat(Parallel):
 
     def join(self, outputs):
         shapes = [y.mean.shape for y in outputs]
-        if len({(shape[0], *shape[2:]) for shape in shapes}) > 1:
+        if min(map(len, shapes)) < 2 or len({(shape[0], *shape[2:]) for shape in shapes}) > 1:
             raise ValueError(f"Concat expects outputs that differ in channels only, got shapes {shapes}")
         mean = xp.concatenate([y.mean for y in outputs], axis=1)
         if all(y.var is None for y in outputs):
@@ -87,12 +87,12 @@ class Concat(Parallel):
         certain = [xp.zeros_like(y.mean) if y.var is None else y.var for y in outputs]
         return Gaussian(mean, xp.concatenate(certain, axis=1))
 
-    def split(self, dy, channels):
+    def split(self, dy, shapes):
         shares, start = [], 0
-        for count in channels:
-            part = slice(start, start + count)
+        for _, channels, *_ in shapes:
+            part = slice(start, start + channels)
             shares.append(Gaussian(dy.mean[:, part], None if dy.var is None else dy.var[:, part]))
-            start += count
+            start += channels
         return shares
 
 
@@ -112,8 +112,8 @@ class Add(Parallel):
             y = y + output
         return y
 
-    def split(self, dy, channels):
-        return [dy] * len(channels)
+    def split(self, dy, shapes):
+        return [dy] * len(shapes)
 
 
 def _layers(container, layers):

@@ -1,5 +1,6 @@
 """What every layer is: parameters, and forward -> (y, backward)."""
 
+from .. import backend
 from ..backend import xp
 from ..gaussian import Gaussian
 
@@ -93,10 +94,21 @@ def check(layer, x, axes="(N, C, H, W)", channels=None):
             f"{name} expects mean and var of one shape and dtype, "
             f"got {x.mean.dtype} {shape} and {x.var.dtype} {x.var.shape}"
         )
+    if negative(x.var):
+        raise ValueError(
+            f"{name} expects variances of 0 or more, got {float(x.var.min())}; a variance, not a logarithm?"
+        )
     if axes is not None and len(shape) != axes.count(",") + 1:
         raise ValueError(f"{name} expects axes {axes}, got an array of shape {shape}")
+    if axes == "(N, C, H, W)" and 0 in shape[2:]:
+        raise ValueError(f"{name} expects images of at least one pixel, got an array of shape {shape}; axes are {axes}")
     if channels is not None and shape[1] != channels:
         raise ValueError(f"{name} expects {channels} input channels, got an array of shape {shape}; axes are {axes}")
+
+
+def negative(var):
+    """Whether a variance is below 0. Not asked of a GPU, where every answer would hold up the layers behind it."""
+    return var is not None and backend.name == "numpy" and var.size > 0 and bool(var.min() < 0)
 
 
 def pair(layer, argument, value, least):

@@ -34,6 +34,8 @@ class BatchNorm2d(Layer):
     def forward(self, x):
         check(self, x, channels=self.num_features)
         n = x.mean.size // self.num_features
+        if n == 0:
+            raise ValueError(f"BatchNorm2d expects a batch of at least one image, got an array of shape {x.mean.shape}")
         m = over_pixels(x.mean) / n
         centred = x.mean - per_channel(m)
         total = over_pixels(centred * centred) / n
