@@ -76,7 +76,7 @@ def textbook_leaky_relu(mean, var, slope):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "batch norm"])
 def test_the_textbook_variance_does_produce_one(norm, monkeypatch):
-    """The control: the same training with variances that cancel, and no floor under them, is stopped by one below 0 (on a GPU by a NaN)."""
+    """The control: with variances that cancel, and no floor, the training is stopped: by one below 0, or by a NaN."""
     monkeypatch.setattr(adf.moments, "leaky_relu", textbook_leaky_relu)
     with pytest.raises(ValueError, match=r"the loss is nan|variances of 0 or more"):
         train(norm, learning_rate=1e-3, noise_var=1e-6)
