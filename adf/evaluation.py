@@ -5,7 +5,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from . import figures, metrics
+from . import figures, markdown, metrics
 from .data.source import CLASS_NAMES
 from .segmenter import Prediction, predict
 
@@ -35,7 +35,7 @@ def evaluate(segmenter, samples, folder, name):
         row["boxes right"] = f"{right} of {boxes}"
     row["ms per image"] = f"{1000 * seconds / len(samples):.0f}"
     figures.save(overview(samples, prediction, spread(len(samples))), folder / "overview.png")
-    return metrics.table([{"": key, "value": value} for key, value in row.items()])
+    return markdown.table([{"": key, "value": value} for key, value in row.items()])
 
 
 def predict_samples(segmenter, samples):

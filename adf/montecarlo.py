@@ -44,19 +44,21 @@ def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
         raise ValueError(f"montecarlo.compare expects at least 2 samples, got {samples}")
     y = Gaussian(*(to_host(field).astype("float64") for field in layer.predict(x)))
     rng, mean, std = default_rng(rng), to_host(x.mean), np.sqrt(to_host(x.var))
-    sums = [np.zeros(y.mean.shape) for _ in range(4)]  # of powers of y - E[y]: no cancellation where ADF is right
+    sums, pivot = [np.zeros(y.mean.shape) for _ in range(4)], None  # of powers of y - pivot
     step = max(1, chunk // max(1, mean.size))
     for start in range(0, samples, step):
         count = min(step, samples - start)
         noise = rng.standard_normal((count, *mean.shape), dtype=mean.dtype)
         points = xp.asarray((mean + std * noise).reshape(-1, *mean.shape[1:]))
         out = to_host(layer.predict(Gaussian(points)).mean)
-        deviation = out.astype("float64").reshape(count, *y.mean.shape) - y.mean
+        out = out.astype("float64").reshape(count, *y.mean.shape)
+        pivot = out[0] if pivot is None else pivot  # a sample: what is certain deviates from it by exactly 0
+        deviation = out - pivot
         power = 1
         for total in sums:
             power = power * deviation
             total += power.sum(axis=0)
-    return _compare(y, [total / samples for total in sums], samples)
+    return _compare(y, pivot, [total / samples for total in sums], samples)
 
 
 def bound(comparisons, false_alarm=1e-9):
@@ -66,15 +68,15 @@ def bound(comparisons, false_alarm=1e-9):
     return -float(ndtri(false_alarm / (2 * comparisons)))
 
 
-def _compare(y, moments, n):
-    """From the first four moments of y - E[y] to mean, variance and their standard errors."""
+def _compare(y, pivot, moments, n):
+    """From the first four moments of y - pivot, a few sigma from the mean, to mean, variance and standard errors."""
     m1, m2, m3, m4 = moments
-    var = np.maximum(m2 - m1 * m1, 0)
-    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+    var = m2 - m1 * m1
+    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4  # at least var**2, but for rounding where y has two values
     return Comparison(
         mean=y.mean,
         var=y.var,
-        sampled_mean=y.mean + m1,
+        sampled_mean=pivot + m1,
         sampled_var=var * n / (n - 1),
         mean_error=np.sqrt(var / n),
         var_error=np.sqrt(np.maximum(fourth - var**2, 0) / n),

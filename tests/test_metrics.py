@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from adf import metrics
+from adf import markdown, metrics
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_bad_input_is_refused_with_what_was_expected(call, message):
 
 
 def test_table():
-    assert metrics.table(
+    assert markdown.table(
         [{"system": "adf", "Dice": 0.96258, "ECE": 0.0039}, {"system": "a|b", "Dice": math.nan, "steps": 900}]
     ) == "\n".join(
         [

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gradients import in_float64
 
 import adf
 from adf import Gaussian, montecarlo
@@ -10,12 +11,6 @@ from adf.backend import to_host, xp
 
 def random_input(rng, shape=(4, 3, 6, 5)):
     return Gaussian(xp.asarray(rng.normal(size=shape)), xp.asarray(rng.random(shape)))
-
-
-def in_float64(layer):
-    for p in layer.parameters():
-        p.value = p.value.astype("float64")
-    return layer
 
 
 def test_a_batch_comes_out_with_mean_0_and_total_variance_1():

@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 from tqdm import tqdm
 
-from .. import backend, montecarlo
+from .. import backend, markdown, montecarlo
 from ..backend import to_host
 from . import measure, pooling
 from .cases import CASES
@@ -97,10 +97,9 @@ class Row(NamedTuple):
 
     def inside(self, z_bound):
         """Written so that a NaN is outside."""
-        pairs = ((self.mean, 1), (self.var, 1)) if self.var else ((self.mean, 1),)
-        right = [accuracy.of_bound <= 1 for accuracy, _ in pairs]
-        right += [self.z is None or self.z <= z_bound]
-        return all(right) and (self.gradient is None or self.gradient <= GRADIENT_BOUND[self.dtype])
+        measured = [(a.of_bound, 1) for a in (self.mean, self.var) if a is not None]
+        measured += [(self.z, z_bound), (self.gradient, GRADIENT_BOUND[self.dtype])]
+        return all(value is None or value <= bound for value, bound in measured)
 
 
 class Report(NamedTuple):
@@ -109,7 +108,7 @@ class Report(NamedTuple):
     outside: list  # their names
 
 
-def verify(samples=1_000_000):
+def verify(samples=SAMPLES):
     """Measures every case in float32 and float64; a progress bar; the same text for the same versions and machine."""
     bar = tqdm([(case, dtype) for case in CASES for dtype in DTYPES], desc="verify", unit=" rows")
     rows = [row(case, dtype, samples) for case, dtype in bar]
@@ -128,7 +127,7 @@ def verify(samples=1_000_000):
         **GRADIENT_BOUND,
     )
     text, columns, costs = pooling.section()
-    text = head + table(COLUMNS, [cells(r, z_bound) for r in rows]) + text + table(columns, costs)
+    text = head + _table(COLUMNS, [cells(r, z_bound) for r in rows]) + text + _table(columns, costs)
     return Report(text, len(rows), outside)
 
 
@@ -167,6 +166,5 @@ def cells(r, z_bound):
     return (r.name, r.dtype, r.inputs, accuracy(r.mean), accuracy(r.var), r.formula, z, gradient, r.moments, status)
 
 
-def table(columns, rows):
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def _table(columns, rows):
+    return markdown.table([dict(zip(columns, row, strict=True)) for row in rows]) + "\n"
