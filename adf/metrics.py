@@ -116,12 +116,12 @@ def sparsification(errors, uncertainty):
     errors: True where a pixel is wrong (or any error of at least 0), same shape as uncertainty. The oracle removes the
     largest errors first. Nothing is normalised: both curves start at the mean error. Pixels of equal uncertainty leave
     in random order, and the curve is its expectation, so the order of the pixels does not matter. Read from right to
-    left this is the risk-coverage curve: coverage is 1 - removed, risk is the error left.
+    left this is `risk_coverage`: coverage is 1 - removed, risk is the error left.
     Source: Ilg et al., *Uncertainty estimates and multi-hypotheses networks for optical flow*, ECCV 2018 (normalised).
     """
     errors, uncertainty = _checked_errors(errors, uncertainty)
     removed = np.arange(errors.size) / errors.size
-    return Sparsification(removed, _error_left(errors, uncertainty), _error_left(errors, errors))
+    return Sparsification(removed, _risk(errors, uncertainty)[::-1], _risk(errors, errors)[::-1])
 
 
 def ause(errors, uncertainty):
@@ -131,6 +131,31 @@ def ause(errors, uncertainty):
     area under the risk-coverage curve: Geifman, Uziel & El-Yaniv, *Bias-reduced uncertainty estimation*, ICLR 2019.
     """
     return sparsification(errors, uncertainty).ause
+
+
+class RiskCoverage(NamedTuple):
+    """Fraction of n pixels kept (1/n, 2/n, .. 1), mean error of those kept: (n,) each."""
+
+    coverage: np.ndarray
+    risk: np.ndarray
+
+    @property
+    def aurc(self):
+        """Area under the curve: the mean risk over all coverages 1/n .. 1, in units of the error."""
+        return float(np.mean(self.risk))
+
+
+def risk_coverage(errors, uncertainty):
+    """Mean error of the c n least uncertain pixels, at every coverage c  -> RiskCoverage.
+
+    risk(c) = sum of the errors of the c n least uncertain pixels / (c n). errors, uncertainty and ties as for
+    `sparsification`, which is this curve read from right to left. AUSE = AURC - the oracle's AURC, that of
+    `risk_coverage(errors, errors)`: AUSE rates the ranking alone, AURC the ranking and the errors together.
+    Source: Geifman & El-Yaniv, *Selective classification for deep neural networks*, NeurIPS 2017; the area: Geifman,
+    Uziel & El-Yaniv, *Bias-reduced uncertainty estimation*, ICLR 2019.
+    """
+    errors, uncertainty = _checked_errors(errors, uncertainty)
+    return RiskCoverage(np.arange(1, errors.size + 1) / errors.size, _risk(errors, uncertainty))
 
 
 def auroc(errors, uncertainty):
@@ -149,7 +174,7 @@ def auroc(errors, uncertainty):
 
 
 def evaluate(labels, probabilities, entropy, class_names=None):
-    """All of the above in reading order: dict of float. Means first, `Dice cell` and the like behind them.
+    """All scores above but AURC, in reading order: dict of float. Means first, `Dice cell` and the like behind them.
 
     entropy: (N, H, W), the uncertainty by which AUSE and AUROC rank the pixels.
     """
@@ -166,10 +191,10 @@ def evaluate(labels, probabilities, entropy, class_names=None):
     return scores | {"ECE": ece(labels, probabilities), "AUSE": ause(wrong, entropy), "AUROC": auroc(wrong, entropy)}
 
 
-def _error_left(errors, uncertainty):
-    """Mean error of the k least uncertain pixels, k = n .. 1. Within a tie the summed error grows linearly."""
+def _risk(errors, uncertainty):
+    """Mean error of the k least uncertain pixels, k = 1 .. n. Within a tie the summed error grows linearly."""
     pixels, error = _by_uncertainty(errors, uncertainty)
-    kept = np.arange(errors.size, 0, -1)
+    kept = np.arange(1, errors.size + 1)
     return np.interp(kept, np.cumsum(np.append(0, pixels)), np.cumsum(np.append(0, error))) / kept
 
 

@@ -133,30 +133,46 @@ def curves(rng):
     return (
         metrics.reliability(labels, prediction.probabilities),
         metrics.sparsification(labels != prediction.labels, prediction.entropy),
+        metrics.risk_coverage(labels != prediction.labels, prediction.entropy),
     )
 
 
-def test_reliability_and_sparsification(tmp_path):
-    calibration, ranking = curves(0)
+def test_reliability_sparsification_and_risk_coverage(tmp_path):
+    calibration, ranking, selection = curves(0)
     for figure, score in (
         (figures.reliability(calibration), f"ECE {calibration.ece:.4f}"),
         (figures.sparsification(ranking), f"AUSE {ranking.ause:.3g}"),
+        (figures.risk_coverage(selection), f"AURC {selection.aurc:.3g}"),
     ):
         assert score in words(figure) and figure.axes[-1].get_xlabel() and figure.axes[0].get_ylabel()
         figures.save(figure, tmp_path / "curve.png")
 
 
 def test_curves_of_several_systems_side_by_side(tmp_path):
-    calibrations, rankings = ({f"system {i}": curves(i)[j] for i in range(7)} for j in range(2))
-    for figure in (figures.reliability(calibrations), figures.sparsification(rankings)):
+    draws = (figures.reliability, figures.sparsification, figures.risk_coverage)
+    for j, draw in enumerate(draws):
+        figure = draw({f"system {i}": curves(i)[j] for i in range(7)})
         assert sum(text.startswith("system") for text in words(figure)) == 7
         figures.save(figure, tmp_path / "curves.png")
 
 
 @pytest.mark.parametrize("errors", [[False] * 5, [True] * 5, [True]])
-def test_sparsification_of_nothing_to_rank(errors, tmp_path):
-    ranking = metrics.sparsification(np.array(errors), np.arange(len(errors)))
-    figures.save(figures.sparsification(ranking), tmp_path / "curve.png")
+def test_sparsification_and_risk_coverage_of_nothing_to_rank(errors, tmp_path):
+    pixels = np.array(errors), np.arange(len(errors))
+    figures.save(figures.sparsification(metrics.sparsification(*pixels)), tmp_path / "curve.png")
+    figures.save(figures.risk_coverage(metrics.risk_coverage(*pixels)), tmp_path / "curve.png")
+
+
+def test_risk_coverage_shows_every_risk_but_zero():
+    errors = np.arange(100_000) % np.array([[20], [1000]]) == 0
+    curves = [metrics.risk_coverage(wrong, np.arange(100_000) % 9 + 5 * wrong) for wrong in errors]
+    axes = figures.risk_coverage(dict(zip("ab", curves, strict=True))).axes[0]
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == "log"
+    for line, curve in zip(axes.lines, curves, strict=True):
+        coverage, risk = line.get_data()
+        assert (coverage[-1], risk[-1]) == (1, curve.risk[-1])
+        assert risk[0] == 0 and low < risk[risk > 0].min() and risk.max() < high
 
 
 def test_save_is_reproducible_and_leaves_nothing_else(tmp_path):

@@ -1,10 +1,14 @@
-"""Metrics against hand-computed cases, against naive loops, and against what must not change them."""
+"""Metrics against hand-computed cases, naive loops and scikit-learn, and against what must not change them."""
 
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import sklearn.metrics as sk
+from sklearn.calibration import calibration_curve
 
 from adf import markdown, metrics
 
@@ -63,6 +67,13 @@ def test_nll_and_brier_against_loops(rng):
             squares += (float(probabilities[n, k, i, j]) - (labels[n, i, j] == k)) ** 2
     assert metrics.nll(labels, probabilities) == pytest.approx(log_loss / labels.size, rel=1e-6)
     assert metrics.brier(labels, probabilities) == pytest.approx(squares / labels.size, rel=1e-6)
+
+
+def test_nll_and_brier_by_hand():
+    probabilities = np.array([[1 / 2, 1 / 4, 1 / 4], [1 / 4, 1 / 4, 1 / 2]])
+    assert metrics.nll([0, 1], probabilities) == pytest.approx((math.log(2) + math.log(4)) / 2)
+    # (1/4 + 1/16 + 1/16 + 1/16 + 9/16 + 1/4) / 2 = (20 / 16) / 2
+    assert metrics.brier([0, 1], probabilities) == pytest.approx(5 / 8)
 
 
 def test_nll_of_an_impossible_pixel_is_finite():
@@ -134,6 +145,49 @@ def test_uncertainty_that_knows_nothing():
     assert metrics.auroc(errors, np.zeros(100)) == 0.5
 
 
+def test_risk_coverage_by_hand():
+    errors, uncertainty = np.array([True, False, True, False]), np.array([4.0, 3.0, 2.0, 1.0])
+    curve, oracle = metrics.risk_coverage(errors, uncertainty), metrics.risk_coverage(errors, errors)
+    np.testing.assert_allclose(curve.coverage, [1 / 4, 2 / 4, 3 / 4, 1])
+    np.testing.assert_allclose(curve.risk, [0, 1 / 2, 1 / 3, 2 / 4])
+    np.testing.assert_allclose(oracle.risk, [0, 0, 1 / 3, 2 / 4])
+    assert curve.aurc == pytest.approx((1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert curve.aurc - oracle.aurc == pytest.approx((1 / 2) / 4)  # the AUSE of the case above
+
+
+def test_risk_of_a_tie_by_hand():
+    # The two surest pixels, one of them wrong, come in either order: (1 + 0) / 2, then 1 / 2 for sure, then 1 / 3.
+    curve = metrics.risk_coverage(np.array([True, False, False]), np.array([1, 1, 2]))
+    np.testing.assert_allclose(curve.risk, [1 / 2, 1 / 2, 1 / 3])
+    assert curve.aurc == pytest.approx(4 / 9)
+    one = metrics.risk_coverage([True], [0.0])
+    assert one.coverage.tolist() == one.risk.tolist() == [1] and one.aurc == 1
+
+
+@pytest.mark.parametrize("levels", [1, 6, 10**9])
+@pytest.mark.parametrize("boolean", [True, False])
+def test_risk_coverage_is_sparsification_from_right_to_left(rng, levels, boolean):
+    errors = rng.random(500) < 0.2 if boolean else rng.random(500) ** 2
+    uncertainty = rng.integers(0, levels, 500) / 7
+    risk, sparse = metrics.risk_coverage(errors, uncertainty), metrics.sparsification(errors, uncertainty)
+    np.testing.assert_array_equal(risk.risk[::-1], sparse.error)
+    np.testing.assert_allclose(risk.coverage[::-1], 1 - sparse.removed)
+    oracle = metrics.risk_coverage(errors, errors)
+    assert risk.aurc - oracle.aurc == pytest.approx(metrics.ause(errors, uncertainty), abs=1e-14)
+
+
+def test_aurc_of_the_oracle_and_of_a_ranking_that_knows_nothing():
+    # At error rate r the oracle's risk is 0 up to coverage 1 - r, then 1 - (1 - r) / c: area r + (1 - r) ln(1 - r).
+    errors = np.arange(100_000) < 20_000
+    assert metrics.risk_coverage(errors, errors).aurc == pytest.approx(0.2 + 0.8 * math.log(0.8), rel=1e-4)
+    assert metrics.risk_coverage(errors, np.zeros(errors.shape)).aurc == pytest.approx(0.2)
+
+
+def test_auroc_by_hand():
+    # Wrong pixels at 3 and 2, right ones at 1 and 2: 3 > 1, 3 > 2, 2 > 1 and half for 2 = 2, of four pairs.
+    assert metrics.auroc(np.array([True, True, False, False]), np.array([3, 2, 1, 2])) == pytest.approx(3.5 / 4)
+
+
 def test_auroc_against_all_pairs(rng):
     errors, uncertainty = rng.random(60) < 0.3, rng.integers(0, 8, 60)
     wrong, right = uncertainty[errors], uncertainty[~errors]
@@ -147,6 +201,134 @@ def test_ranking_extremes():
     assert metrics.auroc(errors, -1.0 * errors) == 0
     assert metrics.ause(errors, np.array([1.0, 3.0, 2.0, 4.0])) == 0
     assert math.isnan(metrics.auroc(np.ones(3, bool), np.arange(3)))
+
+
+# Against scikit-learn
+
+
+CASES = {
+    "all classes": {},
+    "two classes": {"classes": 2},
+    "a class that is only called, one in neither": {"true": (0, 1, 2), "guessed": (0, 1, 2, 4)},
+    "a class that is never called": {"guessed": (0, 1, 2, 3)},
+    "one true class": {"true": (3,)},
+    "one pixel, right": {"true": (1,), "guessed": (1,), "images": 1, "size": 1},
+    "one pixel, wrong": {"true": (1,), "guessed": (3,), "images": 1, "size": 1},
+}
+
+
+def tied_case(rng, classes=5, true=None, guessed=None, images=3, size=20):
+    """labels (N, H, W), probabilities (N, K, H, W) of few values, none of them 0, and their entropy, with many ties."""
+    true, guessed = np.array(true or range(classes)), np.array(guessed or range(classes))
+    labels = rng.choice(true, (images, size, size))
+    weights = np.ones((*labels.shape, classes))
+    weights[..., guessed] += rng.integers(1, 6, (*labels.shape, len(guessed))) + 3 * (labels[..., None] == guessed)
+    probabilities = np.moveaxis(weights / weights.sum(axis=-1, keepdims=True), -1, 1)
+    entropy = -(probabilities * np.log(probabilities)).sum(axis=1)
+    return labels, probabilities, entropy.round(2)
+
+
+def in_a_row(labels, probabilities):
+    return labels.ravel(), np.moveaxis(probabilities, 1, -1).reshape(labels.size, -1)
+
+
+def called(probabilities):
+    return probabilities.argmax(axis=1)
+
+
+def counts(labels, probabilities):
+    return metrics.confusion(labels, called(probabilities), probabilities.shape[1])
+
+
+def per_class(score, labels, p):
+    """Of every class, NaN for one in neither: there scikit-learn has a number of one's choice."""
+    every = np.arange(p.shape[1])
+    values = score(labels, called(p), labels=every, average=None, zero_division=0)
+    return np.where(np.isin(every, labels) | np.isin(every, called(p)), values, np.nan)
+
+
+def brier_by_scikit_learn(labels, p):
+    return sk.brier_score_loss(labels, p, labels=range(p.shape[1]), scale_by_half=False)
+
+
+PAIRS = {
+    "confusion": (counts, lambda y, p: sk.confusion_matrix(y, called(p), labels=range(p.shape[1]))),
+    "Dice": (lambda y, p: metrics.dice(counts(y, p)), lambda y, p: per_class(sk.f1_score, y, p)),
+    "mean Dice": (
+        lambda y, p: np.nanmean(metrics.dice(counts(y, p))),
+        lambda y, p: sk.f1_score(y, called(p), average="macro"),
+    ),
+    "IoU": (lambda y, p: metrics.iou(counts(y, p)), lambda y, p: per_class(sk.jaccard_score, y, p)),
+    "mean IoU": (
+        lambda y, p: np.nanmean(metrics.iou(counts(y, p))),
+        lambda y, p: sk.jaccard_score(y, called(p), average="macro"),
+    ),
+    "NLL": (metrics.nll, lambda y, p: sk.log_loss(y, p, labels=range(p.shape[1]))),
+    "Brier": (metrics.brier, brier_by_scikit_learn),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("case", CASES)
+def test_scores_are_those_of_scikit_learn(rng, case, pair):
+    labels, probabilities, _ = tied_case(rng, **CASES[case])
+    ours, theirs = PAIRS[pair]
+    np.testing.assert_allclose(ours(labels, probabilities), theirs(*in_a_row(labels, probabilities)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_scores_of_permuted_labels_are_not_those_of_scikit_learn(rng, pair):
+    labels, probabilities, _ = tied_case(rng)
+    ours, theirs = PAIRS[pair]
+    permuted = rng.permutation(labels.ravel()).reshape(labels.shape)
+    assert not np.allclose(ours(permuted, probabilities), theirs(*in_a_row(labels, probabilities)), rtol=0.01)
+
+
+def test_the_cases_lack_the_classes_they_say(rng):
+    def of(case):
+        labels, probabilities, entropy = tied_case(rng, **CASES[case])
+        assert len(np.unique(entropy)) < max(labels.size / 5, 2)
+        return set(labels.flat), set(called(probabilities).flat)
+
+    assert of("all classes") == ({0, 1, 2, 3, 4}, {0, 1, 2, 3, 4})
+    assert of("a class that is only called, one in neither") == ({0, 1, 2}, {0, 1, 2, 4})
+    assert of("a class that is never called") == ({0, 1, 2, 3, 4}, {0, 1, 2, 3})
+    assert of("one pixel, wrong") == ({1}, {3})
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "pixel" not in case])
+@pytest.mark.parametrize("digits", [0, 1, 2, 15])
+def test_auroc_is_that_of_scikit_learn(rng, case, digits):
+    labels, probabilities, entropy = tied_case(rng, **CASES[case])
+    wrong, uncertainty = called(probabilities) != labels, (entropy + 1e-3 * rng.random(labels.shape)).round(digits)
+    expected = sk.roc_auc_score(wrong.ravel(), uncertainty.ravel())
+    assert metrics.auroc(wrong, uncertainty) == pytest.approx(expected, rel=1e-12)
+    assert digits == 0 or metrics.auroc(wrong, rng.permutation(uncertainty.ravel()).reshape(wrong.shape)) != (
+        pytest.approx(expected, rel=1e-3)
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("eighths, bins", [(True, 8), (False, 8), (False, 15)])
+def test_reliability_is_that_of_scikit_learn(rng, classes, eighths, bins):
+    # Eighths lie on the edges of eight bins, and those are the same floats in both; fifteenths are not.
+    labels = rng.integers(0, classes, 3000)
+    shares = rng.dirichlet(np.ones(classes), 3000)
+    probabilities = rng.multinomial(8, shares) / 8 if eighths else shares
+    right, confidence = called(probabilities) == labels, probabilities.max(axis=1)
+    accuracy, mean = calibration_curve(right, confidence, n_bins=bins)
+    curve = metrics.reliability(labels, probabilities, bins)
+    full = curve.count > 0
+    np.testing.assert_allclose(curve.accuracy[full], accuracy, rtol=1e-12)
+    np.testing.assert_allclose(curve.confidence[full], mean, rtol=1e-12)
+    assert np.isnan(curve.accuracy[~full]).all() and full.sum() < bins
+    other = metrics.reliability(rng.permutation(labels), probabilities, bins)
+    assert not np.allclose(other.accuracy[full], accuracy, rtol=0.01)
+
+
+def test_scikit_learn_is_for_the_tests_only():
+    code = "import sys, adf.metrics, adf.evaluation; assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # All together
@@ -225,6 +407,8 @@ def test_arguments_are_left_alone(rng):
         (lambda: metrics.ause([True], [1.0, 2.0]), r"\(1,\) and \(2,\)"),
         (lambda: metrics.ause([True, False], [1.0, np.nan]), "1 NaN"),
         (lambda: metrics.ause([-1.0], [1.0]), "errors of at least 0"),
+        (lambda: metrics.risk_coverage([True], [1.0, 2.0]), r"\(1,\) and \(2,\)"),
+        (lambda: metrics.risk_coverage([], []), "at least one pixel"),
         (lambda: metrics.auroc([0.5, 1.0], [1.0, 2.0]), "boolean errors"),
     ],
 )

@@ -1,21 +1,12 @@
-"""The pictures of the slides: what was segmented, where that is wrong, and where the network says it is unsure.
-
-Every function returns a `matplotlib.figure.Figure` and touches no global state, so it also works in threads and without
-a display. All lengths are inches. Class colours are Okabe & Ito's (*Color universal design*, 2008), uncertainties are
-drawn in cividis (Nuñez, Anderton & Renslow, PLOS ONE 2018): both survive colour blindness and a grey printer.
-"""
-
-import contextlib
+"""The four pictures of the slides, for every image a row."""
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from .files import atomic_write
-from .normalise import normalise
+from ..normalise import normalise
 
 CLASS_COLOURS = ("#BBBBBB", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")  # class 0 is not tinted
 WRONG = "#F0E442"
@@ -49,62 +40,6 @@ def overview(images, prediction, labels=None, class_names=("background", "trap",
     _draw_uncertainty(panels[:, 2], footers[2], prediction.class_std.mean(axis=1), "p")
     _draw_uncertainty(panels[:, 3], footers[3], prediction.class_std[:, 0], f"p({class_names[0]})")
     return figure
-
-
-def reliability(curves):
-    """Accuracy against confidence, and how many pixels there are at each confidence  -> Figure.
-
-    curves: `metrics.Reliability`, or a dict of them by name. Below the diagonal the network is too sure of itself.
-    """
-    figure = Figure(figsize=(5.5, 6.5), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    upper.plot((0, 1), (0, 1), color="0.5", linestyle="--", label="perfectly calibrated")
-    for name, curve, colour in _named(curves):
-        label = f"{name}ECE {curve.ece:.4f}"
-        upper.plot(curve.confidence, curve.accuracy, "o-", color=colour, clip_on=False, label=label)
-        edges = np.linspace(0, 1, curve.count.size + 1)
-        lower.stairs(curve.count / curve.count.sum(), edges, color=colour, linewidth=2, fill=len(_named(curves)) == 1)
-    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    lower.set(xlabel="confidence (probability of the called class)", ylabel="share of pixels", yscale="log")
-    lower.yaxis.set_minor_locator(NullLocator())
-    upper.legend(frameon=False, loc="upper left")  # no confidence is below 1 / K: here is room
-    return figure
-
-
-def sparsification(curves):
-    """Error left when the most uncertain pixels are removed first, against the best and a random order  -> Figure.
-
-    curves: `metrics.Sparsification`, or a dict of them by name. The shaded area is the AUSE. The axis ends where no
-    curve is above 2 % of its start any more.
-    """
-    figure = Figure(figsize=(6.5, 5), layout="constrained")
-    axes, end, top = figure.subplots(), 0, 0
-    for name, curve, colour in _named(curves):
-        some = np.unique(np.linspace(0, curve.removed.size - 1, 5000).astype(int))
-        removed, error, oracle = (values[some] for values in curve)
-        axes.plot(removed, error, color=colour, linewidth=2, label=f"{name}AUSE {curve.ause:.3g}")
-        axes.plot(removed, oracle, color=colour, linestyle="--")
-        axes.axhline(error[0], color=colour, linestyle=":")
-        axes.fill_between(removed, oracle, error, color=colour, alpha=0.2, linewidth=0)
-        end, top = max(end, removed[error >= 0.02 * error[0]][-1]), max(top, error.max())
-    orders = [
-        Line2D([], [], color="0.3", linestyle=style, label=label)
-        for style, label in (("--", "best order"), (":", "random order"))
-    ]
-    axes.set(
-        xlabel="fraction of pixels removed, most uncertain first",
-        ylabel="fraction of those left that are wrong",
-        xlim=(0, end or 1),
-        ylim=(0, 1.05 * top or 1),
-    )
-    axes.legend(handles=axes.get_legend_handles_labels()[0] + orders, loc="upper right", edgecolor="none", framealpha=1)
-    return figure
-
-
-def save(figure, file, dpi=120):
-    """Write the figure as PNG into a file, or under a path: all of it or nothing. Equal figures give equal bytes."""
-    with contextlib.nullcontext(file) if hasattr(file, "write") else atomic_write(file) as out:
-        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def _grid(rows, height, width):
@@ -205,13 +140,6 @@ def _grey(image):
     low, high = np.percentile(image, (0.5, 99.5))
     grey = np.clip((image - low) / (high - low), 0, 1) if high > low else np.full(image.shape, 0.5)
     return np.repeat(grey[..., None], 3, axis=-1)
-
-
-def _named(curves):
-    """One curve or a dict of them  -> a list of (prefix of the label, curve, colour)."""
-    named = {f"{name}: ": curve for name, curve in curves.items()} if isinstance(curves, dict) else {"": curves}
-    colours = CLASS_COLOURS[1:]
-    return [(name, curve, colours[i % len(colours)]) for i, (name, curve) in enumerate(named.items())]
 
 
 def _checked(images, labels, prediction, class_names, titles):
