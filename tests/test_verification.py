@@ -9,8 +9,8 @@ from scipy.special import ndtr
 
 from adf import layers, moments, verification
 from adf.__main__ import main
-from adf.backend import xp
-from adf.verification import reference, report
+from adf.backend import to_host, xp
+from adf.verification import contrast, mistakes, naive, reference, report
 from adf.verification.cases import CASES
 
 LAYERS = (*(set(layers.__all__) - {"Identity", "Layer", "Parameter", "Sequential", "Statistic"}), "Dirichlet")
@@ -18,10 +18,11 @@ LAYERS = (*(set(layers.__all__) - {"Identity", "Layer", "Parameter", "Sequential
 
 @pytest.fixture
 def one_case(monkeypatch):
-    """Only the row pair of a leaky ReLU, and no second table: what is wrong must be seen there."""
+    """Only the row pair of a leaky ReLU, and one row of errors, a sum: what is wrong must be seen there."""
     monkeypatch.setattr(verification, "SAMPLES", 50_000)
     monkeypatch.setattr(report, "CASES", [case for case in CASES if case.name == "LeakyReLU, slope 0.01"])
     monkeypatch.setattr(report.pooling, "section", lambda: ("", ("-",), []))
+    monkeypatch.setattr(mistakes, "ROWS", [m for m in mistakes.ROWS if m.find is mistakes.residual])
 
 
 def test_every_layer_has_its_rows_and_is_inside(tmp_path, capsys, monkeypatch):
@@ -32,9 +33,12 @@ def test_every_layer_has_its_rows_and_is_inside(tmp_path, capsys, monkeypatch):
     for name in LAYERS:
         for dtype in ("float32", "float64"):
             assert re.search(rf"\n\| {name}\b.*\| {dtype} \|.*\| inside \|\n", text), (name, dtype)
-    assert text.count("| inside |") == 2 * len(CASES) >= 40 and "| **OUTSIDE** |" not in text
+    rows = 2 * len(CASES) + len(mistakes.ROWS)
+    assert text.count("| inside |") == rows >= 60 and "| **OUTSIDE** |" not in text
+    for number in range(1, 12):
+        assert re.search(rf"\n\| {number}\. .*\| float(32|64): .*\| inside \|\n", text), number
     assert "| 2 x 2 | 1.0300, 1.0294 | 0.4647, 0.4917 |" in text  # four standard normals: by pairs, and exact
-    assert f"{2 * len(CASES)} rows in" in capsys.readouterr().out
+    assert f"{rows} rows in" in capsys.readouterr().out
     assert not re.search(r"nan|inf\b", text)
 
 
@@ -46,11 +50,13 @@ def test_equal_runs_give_equal_files(one_case, tmp_path):
 
 def textbook(mean, var, slope):
     """E[y^2] - E[y]^2, as public code has it."""
-    sigma = xp.sqrt(var)
-    cdf, pdf = xp.asarray(ndtr(mean / sigma), mean.dtype), xp.exp(-0.5 * mean * mean / var) / moments.SQRT_TAU
-    first, second = mean * cdf + sigma * pdf, (mean * mean + var) * cdf + mean * sigma * pdf
-    y = slope * mean + (1 - slope) * first
-    return y, slope**2 * (mean * mean + var) + (1 - slope**2) * second - y * y
+    y = naive.leaky_relu(to_host(mean), np.sqrt(to_host(var)), slope, ndtr)
+    return tuple(xp.asarray(f, mean.dtype) for f in y)
+
+
+def right_relu(mean, sigma, cdf=None):
+    """The mean and the variance, by 60 digits."""
+    return np.array([reference.leaky_relu(float(m), float(s) ** 2, 0) for m, s in np.broadcast(mean, sigma)], "f8").T
 
 
 def slightly_off(*args):
@@ -84,6 +90,46 @@ def test_a_wrong_variance_is_outside_by_samples_alone(one_case, tmp_path, monkey
     monkeypatch.setattr(moments, "leaky_relu", lambda *x: (right(*x)[0], 1.05 * right(*x)[1]))
     monkeypatch.setattr(reference, "leaky_relu", lambda *x: (exact(*x)[0], exact(*x)[1] * 1.05))
     assert main(["verify", "--out", str(tmp_path / "table.md")]) == 1
+
+
+EVERY_ERROR = mistakes.ROWS
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "function", "numbers", "what"),
+    [
+        (moments, "leaky_relu", textbook, (1, 1, 1, 2, 4), "ours"),
+        (moments, "maximum", lambda *x: naive.maximum(*map(to_host, x)), (3, 3), "ours"),
+        (naive, "relu", right_relu, (1, 1, 1, 2), "the naive rule"),
+        (naive, "dropout", lambda var: var / 0.7 + 4 * 0.3 / 0.7, (10,), "the naive rule"),
+    ],
+)
+def test_a_row_that_claims_what_is_not_so_is_outside(
+    module, name, function, numbers, what, one_case, tmp_path, capsys, monkeypatch
+):
+    """The library by a naive rule; a naive rule that is right."""
+    monkeypatch.setattr(mistakes, "ROWS", EVERY_ERROR)
+    monkeypatch.setattr(module, name, function)
+    path = tmp_path / "table.md"
+    assert main(["verify", "--out", str(path)]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    found = re.findall(r"error (\d+), [^;]*: (ours|the naive rule)(?=;|$)", error)
+    assert found == [(str(number), what) for number in numbers]
+
+
+@pytest.mark.parametrize("mistake", mistakes.ROWS, ids=lambda m: f"{m.number}, {m.given}")
+def test_every_row_of_errors_can_be_outside(mistake):
+    """By a naive rule that gives the truth, and by what this library gives, 10 % off or NaN."""
+    found = mistake.find()
+    assert contrast.row(mistake)[1] == ""
+    wrong = found.naive if mistake.find is mistakes.orders else 0.9 * np.array(found.ours)
+    for changed, what in (
+        (found._replace(naive=np.broadcast_to(found.truth, np.shape(found.naive))), "the naive rule"),
+        (found._replace(ours=wrong), "ours"),
+        (found._replace(ours=np.nan * np.array(found.ours)), "ours"),
+    ):
+        cells, name = contrast.row(mistake._replace(find=lambda changed=changed: changed))
+        assert cells[-1] == "**OUTSIDE**" and name == f"error {mistake.number}, {mistake.given}: {what}"
 
 
 def test_without_mpmath(tmp_path, capsys, monkeypatch):

@@ -8,6 +8,8 @@ from .. import montecarlo
 from ..backend import to_host, xp
 from ..gaussian import Gaussian
 
+SECOND_ORDER = {1: 1 / 2, -1: -1 / 2}  # central differences: steps and weights
+FOURTH_ORDER = {1: 2 / 3, -1: -2 / 3, 2: -1 / 12, -2: 1 / 12}
 GRADIENT_BOUND = {"float64": 1e-6, "float32": 1e-4}
 
 
@@ -36,11 +38,12 @@ def accuracy(case, x, dtype):
     """Accuracy of mean and variance (None: there is none), and what was expected."""
     layer = cast(case.build(), dtype)
     y, exact = on_host(layer.predict(x)), case.exact(layer, on_host(x))
-    mean = _accuracy(y.mean, exact.mean, exact.size, exact.mean_bound)
-    return mean, None if y.var is None else _accuracy(y.var, exact.var, exact.var, exact.var_bound), exact
+    mean = errors(y.mean, exact.mean, exact.size, exact.mean_bound)
+    return mean, None if y.var is None else errors(y.var, exact.var, exact.var, exact.var_bound), exact
 
 
-def _accuracy(values, exact, size, bound):
+def errors(values, exact, size, bound):
+    """Accuracy of an array against flat lists: what is exact, what an ulp refers to, the bounds in ulp."""
     values = values.ravel()
     parts = zip(values.tolist(), exact, size, strict=True)
     error = np.array([float(abs(v - e) / (s or 1)) for v, e, s in parts]) / np.finfo(values.dtype).eps
@@ -68,45 +71,44 @@ def gradient(case, moments, dtype):
     dy = random_like(rng, layer.forward(x)[0])
     exact = gradients(layer, x, dy)
     if dtype == "float64":
-        return max(_relative(*pair) for pair in slopes(layer, x, dy, exact, rng))
+        return max(relative(*pair) for pair in slopes(layer, x, dy, exact, rng))
     rough = gradients(cast(layer, dtype), as_gaussian(x, dtype), dy)
-    return max(_relative(a, b) for a, b in zip(rough, exact, strict=True))
+    return max(relative(a, b) for a, b in zip(rough, exact, strict=True))
 
 
 def random_like(rng, x):
     """A direction, or an upstream gradient."""
-    return Gaussian(*(None if f is None else xp.asarray(rng.standard_normal(f.shape)) for f in x))
+    return Gaussian(*(None if f is None else xp.asarray(rng.standard_normal(f.shape).astype(f.dtype)) for f in x))
 
 
 def gradients(layer, x, dy):
-    """dL/dE[x], dL/dVar[x] and dL/dp for every parameter p, where L = <dy, layer(x)>; on the host."""
+    """dL/dE[x], dL/dVar[x] unless x is a point mass, dL/dp for every parameter p; L = <dy, layer(x)>; on the host."""
     y, backward = layer.forward(x)
     for p in layer.parameters():
         p.grad = xp.zeros_like(p.value)
     dx = backward(Gaussian(*(None if d is None else d.astype(f.dtype) for d, f in zip(dy, y, strict=True))))
-    return [to_host(g).astype("float64") for g in (*dx, *(p.grad for p in layer.parameters()))]
+    return [to_host(g).astype("float64") for g in (*dx, *(p.grad for p in layer.parameters())) if g is not None]
 
 
-def slopes(layer, x, dy, exact, rng, step=1e-5):
+def slopes(layer, x, dy, exact, rng, step=1e-5, stencil=FOURTH_ORDER):
     """Along a random direction of mean, of var, of each parameter: by these gradients, by central differences."""
-    point = [*x, *(p.value for p in layer.parameters())]
+    fields = [f for f in x if f is not None]
+    point, n = [*fields, *(p.value for p in layer.parameters())], len(fields)
 
     def loss(point):
-        for p, value in zip(layer.parameters(), point[2:], strict=True):
+        for p, value in zip(layer.parameters(), point[n:], strict=True):
             p.value = value
-        y = layer.forward(Gaussian(*point[:2]))[0]
+        y = layer.forward(Gaussian(*point[:n]))[0]
         return sum(float((d * f).sum()) for d, f in zip(dy, y, strict=True) if d is not None)
 
-    for i, g in enumerate(exact):
+    for i, (value, g) in enumerate(zip(point, exact, strict=True)):
         direction = xp.asarray(rng.standard_normal(g.shape))
-        near, far = (
-            loss([*point[:i], point[i] + h * direction, *point[i + 1 :]])
-            - loss([*point[:i], point[i] - h * direction, *point[i + 1 :]])
-            for h in (step, 2 * step)
-        )
-        yield np.array((g * to_host(direction)).sum()), np.array((8 * near - far) / (12 * step))  # error O(step^4)
+        along = ([*point[:i], value + k * step * direction, *point[i + 1 :]] for k in stencil)
+        numeric = sum(weight * loss(shifted) for weight, shifted in zip(stencil.values(), along, strict=True)) / step
+        yield np.array((g * to_host(direction)).sum()), np.array(numeric)
     loss(point)
 
 
-def _relative(a, b):
+def relative(a, b):
+    """The distance of two gradients, or of two numbers, relative to the larger."""
     return np.linalg.norm(a - b) / max(np.linalg.norm(a), np.linalg.norm(b), 1e-300)

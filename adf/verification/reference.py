@@ -6,7 +6,7 @@ Slow, for the verification alone (adf.verification); the only file of the packag
 import mpmath
 import numpy as np
 from mpmath import mpf
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
 exactly = mpmath.workdps(60)
 
@@ -53,6 +53,18 @@ def maximum_of_many(mean, std, points=4001):
     density = cdf.prod(axis=0) * (np.exp(-z * z / 2) / (np.sqrt(2 * np.pi) * std[:, None] * cdf)).sum(axis=0)
     y = step * (x * density).sum()
     return y, step * ((x - y) ** 2 * density).sum()
+
+
+def logistic(mean, var, points=4001):
+    """E[p] and Var[p] of p = 1 / (1 + exp(-x)) for x = N(mean, var), mean >= 0: the first of two softmax probabilities.
+
+    The trapezoidal rule, for the small 1 - p, whose variance is the same.
+    """
+    e, step = np.linspace(-12, 12, points, retstep=True)
+    density = step * np.exp(-e * e / 2) / np.sqrt(2 * np.pi)
+    rest = expit(-mean - np.sqrt(var) * e)
+    second = (rest * density).sum()
+    return 1 - second, ((rest - second) ** 2 * density).sum()
 
 
 @exactly
@@ -112,6 +124,11 @@ def log_concentration(mu, v, raw1, raw2):
     log_total, log_s = mpmath.log(total), mpmath.log(c1 + c2 * mpmath.sqrt(q))
     size = max(abs(m) for m in mu) + abs(log_total) + abs(log_s) + 1
     return [m - log_total - log_s for m in mu], size
+
+
+@exactly
+def concentration(mu, v, raw1, raw2):
+    return [mpmath.exp(a) for a in log_concentration(mu, v, raw1, raw2)[0]]
 
 
 @exactly

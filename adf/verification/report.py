@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from .. import backend, markdown, montecarlo
 from ..backend import to_host
-from . import measure, pooling
+from . import contrast, measure, mistakes, pooling
 from .cases import CASES
 from .measure import GRADIENT_BOUND, as_gaussian
 
@@ -115,8 +115,10 @@ def verify(samples=SAMPLES):
     compared = sum(r.compared for r in rows)
     z_bound = montecarlo.bound(compared)
     outside = [f"{r.name} ({r.dtype})" for r in rows if not r.inside(z_bound)]
+    costs, (errors, wrong) = pooling.section(), contrast.section(mistakes.ROWS)
+    count, outside = len(rows) + len(mistakes.ROWS), outside + wrong
     head = HEAD.format(
-        count=len(rows),
+        count=count,
         outside=len(outside) or "none",
         versions=f"Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}, "
         f"mpmath {mpmath.__version__}",
@@ -126,9 +128,9 @@ def verify(samples=SAMPLES):
         z_bound=z_bound,
         **GRADIENT_BOUND,
     )
-    text, columns, costs = pooling.section()
-    text = head + _table(COLUMNS, [cells(r, z_bound) for r in rows]) + text + _table(columns, costs)
-    return Report(text, len(rows), outside)
+    text = head + _table(COLUMNS, [cells(r, z_bound) for r in rows])
+    text += "".join(text + _table(columns, cells) for text, columns, cells in (costs, errors))
+    return Report(text, count, outside)
 
 
 def row(case, dtype, samples):
