@@ -1,4 +1,8 @@
-"""Where training, validation and test images come from: the generator, or a folder in the published format."""
+"""Where training, validation and test images come from: a generator, without end or a fixed set of it, or a folder.
+
+A source has `class_names`, and its training batches are functions of step, size and seed alone: a run that is killed
+and resumed sees what it would have seen.
+"""
 
 import functools
 from pathlib import Path
@@ -6,64 +10,145 @@ from pathlib import Path
 import numpy as np
 
 from . import synthetic, yeast
+from .augment import augment, grid, random_crop
+from .folder import class_names, parts, read_folder
 from .yeast import Sample
 
 CLASS_NAMES = ("background", "trap", "cell")
 VALIDATION, TEST = 1_000_000_000, 2_000_000_000  # added to a seed: images that no training has seen
+DATA_SET = 3_000_000_000  # the seed of the fixed sets, the same for every training
 HELD_OUT = 64  # synthetic images to validate or test on
+CROP, AUGMENT = 1, 2  # random streams of their own beside that of the order, (seed, epoch)
 
 
-def open_source(text):
-    """`synthetic`, or the path of a folder in the published format. Raises ValueError where it holds no images."""
-    return Synthetic() if text == "synthetic" else Folder(text)
+def open_source(text, classes=None, augmented=True):
+    """`synthetic`, `synthetic:COUNT`, or the path of a folder: images/ and labels/, or in the published format.
+
+    classes: how many, for labels/ that hold class indices; None for instances. augmented: whether the training images
+    of finite data are flipped, turned and so on. Raises ValueError, in one line, on anything else, and on `classes` for
+    data that has its own.
+    """
+    name, colon, count = str(text).partition(":")
+    made = name == "synthetic"
+    if not made and parts(text, "images"):
+        return Pictures(text, classes, augmented)
+    if not made and Path(text).is_dir() and not parts(text, "inputs"):
+        where = "images/ (with labels/) or inputs/ (the published format) in it or in its train/, val/, test/"
+        raise ValueError(f"{text}: expected {where}, got none; a wrong folder?")
+    if classes is not None:
+        raise ValueError(f"{text}: expected a folder with images/ and labels/ for a choice of {classes} classes")
+    if made and colon and not (count.isdecimal() and int(count)):
+        raise ValueError(f"{text}: expected a positive number of images, as in synthetic:493, got {count!r}")
+    if made:
+        return SyntheticSet(int(count), augmented) if colon else Synthetic()
+    return Folder(text, augmented)
 
 
 class Synthetic:
     """Images without end: every training step sees new ones."""
+
+    class_names = CLASS_NAMES
 
     def training(self, step, size, seed):
         """Images (size, 1, 128, 128) and labels (size, 128, 128): a function of step, size and seed alone."""
         return synthetic.generate(size, seed, start=step * size)
 
     def validation(self, seed):
-        return self._samples(VALIDATION + seed)
+        return _draw(HELD_OUT, VALIDATION + seed)
 
     def test(self, seed):
-        return self._samples(TEST + seed)
-
-    def _samples(self, seed):
-        images, labels = synthetic.generate(HELD_OUT, seed)
-        return [Sample(str(i), images[i, 0], labels[i], None, None) for i in range(HELD_OUT)]
+        return _draw(HELD_OUT, TEST + seed)
 
 
-class Folder:
-    """train/, val/ and test/ where the folder has them; without, every fifth labelled image validates, all test."""
+class Finite:
+    """Images that come back, cropped and augmented anew. `splits`: train, val, test -> samples."""
 
-    def __init__(self, path):
-        self.path = Path(path)
-        present = [split for split in yeast.SPLITS if (self.path / split / "inputs").is_dir()]
-        if present:
-            self.splits = {split: yeast.read_folder(path, split) for split in present}
-        else:
-            samples = yeast.read_folder(path)
-            labelled = [s for s in samples if s.labels is not None]
-            learnt = [s for i, s in enumerate(labelled) if i % 5] or labelled
-            self.splits = {"train": learnt, "val": labelled[::5], "test": samples}
+    class_names = CLASS_NAMES
+
+    def __init__(self, name, augmented):
+        self.name, self.augmented = name, augmented
+
+    def split(self, name):
+        return self.splits[name]
 
     def training(self, step, size, seed):
-        """A batch of labelled images, every epoch in an order of its own: a function of step, size and seed alone."""
-        labelled = [s for s in self.splits.get("train", []) if s.labels is not None]
-        if not labelled:
-            raise ValueError(f"{self.path}: expected images with instances/ to train on, got none")
-        positions = range(step * size, (step + 1) * size)
-        chosen = [labelled[_shuffled(len(labelled), seed, p // len(labelled))[p % len(labelled)]] for p in positions]
-        return np.stack([s.image for s in chosen])[:, None], np.stack([s.labels for s in chosen])
+        """As Synthetic.training; an epoch shows every labelled image once, in an order of its own."""
+        samples = self.split("train")
+        if not samples:
+            raise ValueError(f"{self.name}: expected labels/ or instances/ to train on, got none; no train/?")
+        count, first = len(samples), step * size
+        chosen = [samples[_shuffled(count, seed, p // count)[p % count]] for p in range(first, first + size)]
+        crops = [random_crop(s, np.random.default_rng((seed, step, i, CROP))) for i, s in enumerate(chosen)]
+        images, labels = (np.stack(arrays) for arrays in zip(*crops, strict=True))
+        images = images[:, None]
+        if self.augmented:
+            images, labels = augment(images, labels, np.random.default_rng((seed, step, AUGMENT)))
+        return images, labels
 
     def validation(self, seed):
-        return self.splits.get("val") or self.test(seed)
+        return self.split("val")
 
     def test(self, seed):
-        return self.splits.get("test") or [s for samples in self.splits.values() for s in samples]
+        return self.split("test")
+
+
+class SyntheticSet(Finite):
+    """`count` synthetic images, the same for every seed: 60 % train, 20 % validate, 20 % test; drawn when needed.
+
+    493 make 296, 99 and 98, the size and split of Prangemeier, Reich & Koeppl 2020. Of fewer than 5 some serve twice.
+    """
+
+    def __init__(self, count, augmented=True):
+        super().__init__(f"synthetic:{count}", augmented)
+        first, second = (6 * count + 9) // 10, (8 * count + 9) // 10  # rounded up
+        val = range(first, second) or range(first)
+        self.splits = {"train": range(first), "val": val, "test": range(second, count) or val}
+
+    def split(self, name):
+        return _drawn(self.splits[name])
+
+
+class Folder(Finite):
+    """The published format: train/, val/ and test/ where the folder has them; without, all images test."""
+
+    def __init__(self, path, augmented=True):
+        super().__init__(path, augmented)
+        found = parts(path, "inputs") or {"train": path}
+        samples = {split: yeast.read_folder(part) for split, part in found.items()}
+        if Path(path) in found.values():
+            samples["test"] = samples["train"]  # few of the published images have labels, but all have boxes
+        self.splits = _filled(**samples)
+
+
+class Pictures(Finite):
+    """images/ and labels/, in train/, val/ and test/ where the folder has them; validated and tested on whole crops."""
+
+    def __init__(self, path, classes=None, augmented=True):
+        super().__init__(path, augmented)
+        self.class_names = class_names(classes)
+        found = parts(path, "images") or {"train": path}
+        splits = _filled(**{split: read_folder(part, classes) for split, part in found.items()})
+        self.splits = splits | {split: [c for s in splits[split] for c in grid(s)] for split in ("val", "test")}
+
+
+def _filled(train=(), val=(), test=()):
+    """All three. No val: every fifth labelled training image validates, not trained on if others are. No test: val."""
+    labelled = [s for s in train if s.labels is not None]
+    if train and not val:
+        val = labelled[::5] or train
+        labelled = [s for i, s in enumerate(labelled) if i % 5] or labelled
+    return {"train": labelled, "val": val or test, "test": test or val}
+
+
+def _draw(count, seed, start=0):
+    images, labels = synthetic.generate(count, seed, start)
+    return [Sample(str(start + i), images[i, 0], labels[i], None, None) for i in range(count)]
+
+
+@functools.lru_cache(maxsize=3)
+def _drawn(numbers):
+    """The images of these numbers out of the fixed set; kept, for every epoch asks again."""
+    return _draw(len(numbers), DATA_SET, numbers.start)
 
 
 @functools.lru_cache(maxsize=2)
