@@ -34,7 +34,7 @@ from .layers import (
     Sequential,
     Upsample,
 )
-from .models import UNet
+from .models import DeepLabV3Plus, UNet
 from .optim import Adam
 from .segmenter import Prediction, Segmenter, predict
 from .training import train_step
@@ -47,6 +47,7 @@ __all__ = [
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
+    "DeepLabV3Plus",
     "Dirichlet",
     "DirichletHead",
     "Dropout",

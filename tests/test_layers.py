@@ -56,6 +56,7 @@ CASES = {
     "BatchNorm2d": (lambda: batch_norm(3), (4, 3, 3, 5), True),
     "Sequential": (lambda: adf.Sequential(adf.Conv2d(2, 3, 3, rng=1), adf.LeakyReLU()), (1, 2, 5, 4), False),
     "Concat": (lambda: adf.Concat(adf.Identity(), adf.Conv2d(2, 3, 1, rng=1)), (2, 2, 3, 4), True),
+    "Concat, one pixel spread": (lambda: adf.Concat(adf.GlobalAvgPool2d(), adf.Identity()), (2, 2, 3, 4), True),
     "Add": (lambda: adf.Add(adf.LeakyReLU(0.3), adf.Conv2d(2, 2, 1, rng=1)), (2, 2, 3, 4), False),
     "UNet": (lambda: adf.UNet(1, 3, widths=(3, 4, 5)), (1, 1, 8, 12), False),
     "UNet, batch norm": (lambda: adf.UNet(1, 3, widths=(3, 4), norm=True), (3, 1, 4, 6), False),
@@ -237,6 +238,19 @@ def test_a_layer_may_be_used_twice():
     assert gradient_errors(layer, x, rng).max() < 1e-6
 
 
+def test_one_pixel_is_spread_and_its_gradient_gathered():
+    x = Gaussian(*(xp.asarray(f) for f in np.random.default_rng(1).random((2, 2, 3, 4, 5))))
+    layer = adf.Concat(adf.Identity(), adf.GlobalAvgPool2d())
+    y, backward = layer.forward(x)
+    pooled, dy = adf.GlobalAvgPool2d().predict(x), random_like(np.random.default_rng(2), y)
+    for spread, pixel in zip(y, pooled, strict=True):
+        assert spread.shape == (2, 6, 4, 5) and bool((spread[:, 3:] == pixel).all())
+    dx = backward(dy)
+    for df, dfield, n in zip(dx, dy, (20, 400), strict=True):
+        expected = dfield[:, :3] + dfield[:, 3:].sum(axis=(2, 3), keepdims=True) / n
+        np.testing.assert_allclose(to_host(df), to_host(expected), rtol=1e-12)
+
+
 @case
 def test_a_loss_that_ignores_the_variance(name):
     """backward(Gaussian(dmean, None)) is backward(Gaussian(dmean, 0))."""
@@ -313,6 +327,11 @@ BAD_INPUT = {
         lambda: adf.Concat(adf.Identity(), adf.AvgPool2d(2)),
         lambda: Gaussian(xp.zeros((1, 1, 4, 4))),
         "differ in channels only",
+    ),
+    "Concat of one row": (
+        lambda: adf.Concat(adf.Identity(), adf.AvgPool2d((4, 1))),
+        lambda: Gaussian(xp.zeros((1, 1, 4, 4))),
+        "or of 1 x 1 pixels",
     ),
     "Add of other sizes": (
         lambda: adf.Add(adf.Identity(), adf.AvgPool2d(2)),

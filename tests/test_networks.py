@@ -102,4 +102,4 @@ def test_no_layer_is_missing():
         return {type(layer)}.union(*(kinds(i) for i in inner))
 
     exported = {v for v in vars(adf).values() if isinstance(v, type) and issubclass(v, adf.Layer)}
-    assert exported - kinds(every_layer()) == {adf.Layer, adf.UNet}
+    assert exported - kinds(every_layer()) == {adf.Layer, adf.UNet, adf.DeepLabV3Plus}

@@ -73,26 +73,30 @@ class Parallel(Layer):
 class Concat(Parallel):
     """y = [f_1(x), ..., f_n(x)] along the channels.  The moments are those of the branches.
 
-    Exact for each output. Branches that share their input are correlated; that the next layer takes them for
-    independent is ADF's approximation, not this layer's. Raises ValueError unless the outputs differ in channels only.
+    An output of 1 x 1 pixels, such as a global average, is spread over the pixels of the others.
+    Exact for each output. Branches that share their input are correlated, and so are the copies of one pixel; that the
+    next layer takes them for independent is ADF's approximation, not this layer's. Raises ValueError unless the outputs
+    differ in channels only, or have 1 x 1 pixels.
     """
 
     def join(self, outputs):
         shapes = [y.mean.shape for y in outputs]
-        if min(map(len, shapes)) < 2 or len({(shape[0], *shape[2:]) for shape in shapes}) > 1:
-            raise ValueError(f"Concat expects outputs that differ in channels only, got shapes {shapes}")
-        mean = xp.concatenate([y.mean for y in outputs], axis=1)
+        size = max(shape[2:] for shape in shapes)
+        others = {shape[2:] for shape in shapes} - {size, (1,) * len(size)}
+        if others or min(map(len, shapes)) < 2 or len({shape[0] for shape in shapes}) > 1:
+            raise ValueError(f"Concat expects outputs that differ in channels only, or of 1 x 1 pixels, got {shapes}")
+        mean = _side_by_side([y.mean for y in outputs], size)
         if all(y.var is None for y in outputs):
             return Gaussian(mean, None)
         certain = [xp.zeros_like(y.mean) if y.var is None else y.var for y in outputs]
-        return Gaussian(mean, xp.concatenate(certain, axis=1))
+        return Gaussian(mean, _side_by_side(certain, size))
 
     def split(self, dy, shapes):
         shares, start = [], 0
-        for _, channels, *_ in shapes:
-            part = slice(start, start + channels)
-            shares.append(Gaussian(dy.mean[:, part], None if dy.var is None else dy.var[:, part]))
-            start += channels
+        for shape in shapes:
+            part = slice(start, start + shape[1])
+            shares.append(Gaussian(*(None if f is None else _gathered(f[:, part], shape) for f in dy)))
+            start += shape[1]
         return shares
 
 
@@ -114,6 +118,15 @@ class Add(Parallel):
 
     def split(self, dy, shapes):
         return [dy] * len(shapes)
+
+
+def _side_by_side(arrays, size):
+    return xp.concatenate([xp.broadcast_to(a, (*a.shape[:2], *size)) for a in arrays], axis=1)
+
+
+def _gathered(df, shape):
+    """The gradient of an array of this shape from that of the array spread over more pixels, or not."""
+    return df if df.shape == shape else df.sum(axis=tuple(range(2, df.ndim)), keepdims=True)
 
 
 def _layers(container, layers):

@@ -79,7 +79,8 @@ class Correlation(NamedTuple):
     def _turn(self, w):
         o, c, kh, kw = w.shape
         swapped = w.reshape(self.groups, o // self.groups, c, kh, kw).swapaxes(1, 2)
-        return swapped[..., ::-1, ::-1].reshape(self.groups * c, o // self.groups, kh, kw)
+        turned = xp.ascontiguousarray(swapped[..., ::-1, ::-1])  # BLAS takes no negative strides
+        return turned.reshape(self.groups * c, o // self.groups, kh, kw)
 
     def _windows(self, x, kernel_size):
         (top, left), (height, width) = self.padding, x.shape[2:]

@@ -1,5 +1,6 @@
 """Networks, by composition only."""
 
+from .deeplab import DeepLabV3Plus
 from .unet import UNet
 
-__all__ = ["UNet"]
+__all__ = ["DeepLabV3Plus", "UNet"]

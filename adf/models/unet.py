@@ -2,12 +2,10 @@
 
 from ..backend import default_rng
 from ..layers import BatchNorm2d, Concat, Conv2d, ConvTranspose2d, Identity, LeakyReLU, MaxPool2d, Sequential
-from ..layers.layer import check
-
-NEGATIVE_SLOPE = 0.2  # after 120 steps without batch norm, 0.01 does not tell cells from traps yet, 0.2 does
+from .network import NEGATIVE_SLOPE, Network, logits
 
 
-class UNet(Sequential):
+class UNet(Network):
     """Images (N, in_channels, H, W) -> logits (N, classes, H, W), a Gaussian each.
 
     Every level halves the image and passes to the next width; what it learned comes back beside the level's own
@@ -20,26 +18,8 @@ class UNet(Sequential):
         if not widths:
             raise ValueError("UNet expects at least one width, got none")
         rng = default_rng(rng)
-        self.in_channels, self.multiple = in_channels, 2 ** (len(widths) - 1)
-        logits = Conv2d(widths[0], classes, 1, rng=rng)
-        logits.weight.value = 0.1 * logits.weight.value  # begins unsure: a confident wrong start costs many steps
-        super().__init__(level(in_channels, *widths, norm=norm, rng=rng), logits)
-
-    def predict(self, x):
-        self.check(x)
-        return super().predict(x)
-
-    def forward(self, x):
-        self.check(x)
-        return super().forward(x)
-
-    def check(self, x):
-        check(self, x, channels=self.in_channels)
-        if x.mean.shape[2] % self.multiple or x.mean.shape[3] % self.multiple:
-            raise ValueError(
-                f"UNet expects a height and width that are multiples of {self.multiple}, got {x.mean.shape[2:]}; "
-                "adf.predict pads and crops"
-            )
+        last = logits(widths[0], classes, rng)
+        super().__init__(in_channels, 2 ** (len(widths) - 1), level(in_channels, *widths, norm=norm, rng=rng), last)
 
 
 def level(in_channels, width, *below, norm, rng):
