@@ -6,14 +6,13 @@ import numpy as np
 from tqdm import tqdm
 
 from . import figures, markdown, metrics
-from .data.source import CLASS_NAMES
 from .segmenter import Prediction, predict
 
 CHUNK = 8  # images predicted between two movements of the progress bar
 SHOWN = 4  # images in an overview
 
 
-def evaluate(segmenter, samples, folder, name):
+def evaluate(segmenter, samples, class_names, folder, name):
     """Predicts the samples, writes the figures into the folder, and returns the table of metrics as Markdown."""
     prediction, seconds = predict_samples(segmenter, samples)
     row = {"data": name, "images": len(samples)}
@@ -22,7 +21,7 @@ def evaluate(segmenter, samples, folder, name):
         labels = np.stack([samples[i].labels for i in labelled])
         probabilities, entropy = prediction.probabilities[labelled], prediction.entropy[labelled]
         wrong = labels != prediction.labels[labelled]
-        row |= metrics.evaluate(labels, probabilities, entropy, CLASS_NAMES)
+        row |= metrics.evaluate(labels, probabilities, entropy, class_names)
         row["AUROC of std"] = metrics.auroc(wrong, prediction.class_std[labelled].mean(axis=1))
         curves = {
             "reliability": figures.reliability(metrics.reliability(labels, probabilities)),
@@ -30,11 +29,11 @@ def evaluate(segmenter, samples, folder, name):
         }
         for kind, figure in curves.items():
             figures.save(figure, folder / f"{kind}.png")
-    right, boxes = boxes_right(samples, prediction.labels)
+    right, boxes = boxes_right(samples, prediction.labels, len(class_names))
     if boxes:
         row["boxes right"] = f"{right} of {boxes}"
     row["ms per image"] = f"{1000 * seconds / len(samples):.0f}"
-    figures.save(overview(samples, prediction, spread(len(samples))), folder / "overview.png")
+    figures.save(overview(samples, prediction, class_names, spread(len(samples))), folder / "overview.png")
     return markdown.table([{"": key, "value": value} for key, value in row.items()])
 
 
@@ -52,7 +51,7 @@ def predict_samples(segmenter, samples):
     return Prediction(*(None if field[0] is None else np.concatenate(field) for field in fields)), seconds
 
 
-def overview(samples, prediction, rows):
+def overview(samples, prediction, class_names, rows):
     """The four pictures of the slides for some of the samples; truth where all of them have it."""
     chosen = [samples[i] for i in rows]
     truth = [s.labels for s in chosen]
@@ -60,6 +59,7 @@ def overview(samples, prediction, rows):
         np.stack([s.image for s in chosen]),
         Prediction(*(None if field is None else field[list(rows)] for field in prediction)),
         None if any(t is None for t in truth) else np.stack(truth),
+        class_names,
         titles=[s.name for s in chosen],
     )
 
@@ -69,14 +69,14 @@ def spread(count):
     return [round(i) for i in np.linspace(0, count - 1, min(SHOWN, count))]
 
 
-def boxes_right(samples, labels):
+def boxes_right(samples, labels, classes):
     """In how many bounding boxes the majority class inside the inscribed ellipse is the box's; and how many boxes."""
     right = total = 0
     for sample, predicted in zip(samples, labels, strict=True):
         if sample.boxes is None or sample.box_classes is None:
             continue
         for box, box_class in zip(sample.boxes, sample.box_classes, strict=True):
-            counts = np.bincount(predicted[inscribed_ellipse(box, predicted.shape)], minlength=len(CLASS_NAMES))
+            counts = np.bincount(predicted[inscribed_ellipse(box, predicted.shape)], minlength=classes)
             right += int(counts.argmax() == box_class)
             total += 1
     return right, total

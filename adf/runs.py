@@ -3,35 +3,63 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from . import checkpoint, files
 from .backend import to_host, xp
-from .data.source import CLASS_NAMES
-from .models import UNet
+from .data.source import CLASS_NAMES, open_source
+from .models import DeepLabV3Plus, UNet
 from .optim import Adam
 from .segmenter import Segmenter
 from .training import train_step
 
-SYSTEMS = {"adf-unet": lambda s: UNet(1, len(CLASS_NAMES), tuple(s.widths), norm=True, rng=s.seed)}
 LOG_HEADER = "step,loss,learning_rate\n"
 EVERY_STEPS, EVERY_SECONDS = 20, 10  # how often a checkpoint is written, whichever comes first
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
 
 
+def unet(settings):
+    return UNet(1, len(settings.class_names), tuple(settings.widths), norm=True, rng=settings.seed)
+
+
+def deeplab(settings):
+    return DeepLabV3Plus(1, len(settings.class_names), rng=settings.seed)
+
+
+class System(NamedTuple):
+    """One of the systems of the slides: its network, and the settings in which it departs from the defaults."""
+
+    network: Callable  # Settings -> Layer
+    settings: dict
+
+
+SYSTEMS = {
+    "unet-bn": System(unet, {"noise_var": None}),  # point masses, softmax, cross-entropy
+    "adf-unet": System(unet, {}),
+    "adf-deeplabv3plus": System(deeplab, {}),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """All that a run depends on. noise_var: the variance of the noise, in units of the normalised image's variance."""
+    """All that a run depends on. noise_var: the variance of the noise, in units of the normalised image's variance;
+    None for a deterministic system. classes: None, or of how many classes the indices in a folder of labels are.
+    augmented: whether images that come back are flipped, turned and changed in contrast (data/augment.py)."""
 
     system: str = "adf-unet"
     data: str = "synthetic"
+    classes: int | None = None
+    class_names: tuple = CLASS_NAMES
+    augmented: bool = True
     steps: int = 320
     batch_size: int = 8
     learning_rate: float = 5e-3
-    noise_var: float = 1e-3
+    noise_var: float | None = 1e-3
     seed: int = 0
     widths: tuple = (16, 32, 64, 128)
     label_smoothing: float = 1e-2
@@ -46,14 +74,25 @@ class Settings:
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of 1 or more, got {getattr(self, name)}")
+        if not 2 <= len(self.class_names) <= 6 or not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError(f"expected the names of 2 to 6 classes, got {self.class_names}")
         if self.seed < 0:
             raise ValueError(f"expected a seed of 0 or more, got {self.seed}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"expected a positive, finite learning_rate, got {self.learning_rate}")
-        object.__setattr__(self, "widths", list(self.widths))
+        if (self.noise_var is None) != (SYSTEMS[self.system].settings.get("noise_var", 0) is None):
+            raise ValueError(f"{self.system} expects {'no' if self.noise_var is not None else 'a'} noise variance")
+        for name in ("widths", "class_names"):
+            object.__setattr__(self, name, list(getattr(self, name)))
+
+    @classmethod
+    def of(cls, given):
+        """The given settings, what suits their system for the others, the defaults for the rest."""
+        system = SYSTEMS.get(given.get("system", cls.system))
+        return cls(**{**(system.settings if system else {}), **given})
 
     def segmenter(self):
-        network = SYSTEMS[self.system](self)
+        network = SYSTEMS[self.system].network(self)
         return Segmenter(network, self.noise_var, label_smoothing=self.label_smoothing, raw_c=self.raw_c)
 
     def learning_rate_at(self, step):
@@ -128,13 +167,17 @@ class Run:
 
 
 def start(folder, given, resume):
-    """The Run to train: new with the given settings, or the one in the folder, which must have been made with them.
+    """(run, source): the Run to train, new with the given settings or the one in the folder, which must have been made
+    with them; and where its images come from.
 
-    Writes nothing. Raises ValueError on settings out of range or not the run's, and on a checkpoint in the way.
+    Writes nothing. Raises ValueError on settings out of range or not the run's, on a checkpoint in the way, and on data
+    without images or with other classes.
     """
     path = Path(folder) / "checkpoint.npz"
     if not path.exists():
-        return Run(folder, Settings(**given))
+        settings = Settings.of(given)
+        source = open_source(settings.data, settings.classes, settings.augmented)
+        return Run(folder, dataclasses.replace(settings, class_names=source.class_names)), source
     if not resume:
         raise ValueError(f"{path} exists already: --resume goes on with it, another --out starts anew")
     run = load(folder)
@@ -142,7 +185,16 @@ def start(folder, given, resume):
     changed = ", ".join(f"{k} {before[k]!r} (now {v!r})" for k, v in given.items() if before[k] != v)
     if changed:
         raise ValueError(f"{path} was made with other settings: {changed}; leave them out, or give the same")
-    return run
+    return run, open_data(run, run.settings.data)
+
+
+def open_data(run, data):
+    """The source of that name, with the classes that the run's network knows. Raises ValueError on others."""
+    source = open_source(data, run.settings.classes, run.settings.augmented)
+    if list(source.class_names) != run.settings.class_names:
+        knows, holds = ", ".join(run.settings.class_names), ", ".join(source.class_names)
+        raise ValueError(f"{run.path} knows the classes {knows}; {data} holds {holds}")
+    return source
 
 
 def prepare(run):
