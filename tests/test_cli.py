@@ -75,6 +75,13 @@ def test_evaluate_prints_the_table(trained, capsys, tmp_path):
     assert re.search(r"boxes right\s*\|\s*\d of 6", capsys.readouterr().out)
 
 
+def test_budget_writes_a_table_and_a_picture(trained, tmp_path):
+    assert main(["budget", str(trained), "--images", "1", "--samples", "4", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "error_budget.md").read_text()
+    assert " Conv2d, 3 x 128 x 128 |" in text and "--samples 4`" in text and "nan" not in text
+    assert (tmp_path / "error_budget.png").stat().st_size > 10_000
+
+
 def pictures(folder):
     """The same picture of 50 x 70 pixels in every format that predict reads."""
     rng = np.random.default_rng(0)
