@@ -1,0 +1,5 @@
+"""`python -m adf compare`: the systems of the slides, trained and measured side by side."""
+
+from .plan import compare, tune
+
+__all__ = ["compare", "tune"]

@@ -1,0 +1,190 @@
+"""The scores of all networks as tables, claims that are tested, and pictures."""
+
+import os
+import platform
+
+import numpy as np
+
+from .. import evaluation, figures, files, markdown, metrics, runs
+from . import scores
+from .noise_figure import against_noise
+from .rows import values
+
+METRICS = ("Dice", "IoU", "NLL", "NLL T", "Brier", "ECE", "ECE T", "AUSE", "AURC", "AUROC")
+TITLES = {
+    ("synthetic", "test"): "(a) Synthetic trapped yeast",
+    ("nuclei", "test"): "(b) Fluorescence nuclei",
+    ("synthetic", "boxes"): "(c) From synthetic to real trapped yeast: where the boxes determine the class",
+    ("synthetic", "masks"): "(c) From synthetic to real trapped yeast: the masks of one image",
+}
+TEXT = """# Three systems, measured side by side
+
+Written by `{command}` on {machine}: {networks} networks, {hours:.1f} hours of training. Every number is a
+mean over {seeds} seeds on synthetic images (± standard deviation over the seeds; one seed has none). The table of all
+scores is [scores.csv](scores.csv).
+
+## The systems
+
+{systems}
+
+All are trained with Adam on batches of 8, the learning rate rising for {warm_up} steps and falling along half a
+cosine; flips, quarter turns and a random gamma. The settings were chosen on the validation images of (a):
+[tuning.csv](tuning.csv), written by `python -m adf compare --tune`. Nothing was chosen on (b) or (c).
+
+Dice and IoU are means over the classes, from counts over all pixels. Uncertainty is the entropy of the mean
+probabilities. *T*: of softmax(logits / T), the temperature T fitted on the validation images of the same data.
+
+{sections}
+
+## Noise
+
+White noise is added to the test images of (a); *sigma* is its standard deviation in units of the image's own. *told*:
+the network's input variance is set to the true one, which a deterministic network cannot be told.
+
+{noise}
+
+![Four metrics against the noise](noise.png)
+
+## The claims of the slides
+
+{claims}
+
+What lies behind these numbers, and what was tried: [discussion.md](discussion.md).
+"""
+
+
+def write(out, folder, studies, rows, real):
+    """README.md and all pictures into `out`. rows: of scores.csv; real: samples of real yeast, or None."""
+    parts = [(s.name, "test") for s in studies] + ([("synthetic", "boxes"), ("synthetic", "masks")] if real else [])
+    sections = []
+    for study, condition in parts:
+        chosen = [r for r in rows if r["study"] == study and r["condition"] == condition]
+        pictures = draw(out, folder / study, condition, real) if condition != "masks" else ""
+        sections.append(f"## {TITLES[study, condition]}\n\n{_table(chosen)}\n\n{pictures}")
+    figures.save(against_noise(rows), out / "noise.png")
+    text = TEXT.format(
+        command="python -m adf compare",
+        machine=f"{os.cpu_count()} cores ({platform.machine()}) with Python {platform.python_version()}, "
+        f"NumPy {np.__version__}",
+        networks=len({(r["study"], r["system"], r["seed"]) for r in rows}),
+        hours=sum({(r["study"], r["system"], r["seed"]): r["training s"] for r in rows}.values()) / 3600,
+        seeds=studies[0].seeds,
+        systems=_systems(rows, folder / studies[0].name),
+        warm_up=runs.WARM_UP,
+        sections="\n\n".join(sections),
+        noise=_noise_table(rows),
+        claims=markdown.table(claims(rows)),
+    )
+    with files.atomic_write(out / "README.md") as file:
+        file.write(text.encode())
+
+
+def draw(out, folder, condition, real):
+    """The four pictures of every system on the same images, and three curves of all systems  -> their Markdown."""
+    curves, lines = {"reliability": {}, "sparsification": {}, "risk_coverage": {}}, []
+    name = f"{folder.name}-{condition}"
+    for system in runs.SYSTEMS:
+        run = runs.load(folder / f"{system}-0")
+        source = runs.open_data(run, run.settings.data)
+        asked = next(c for c in scores.conditions(source.test(0), real) if c.name == condition)
+        prediction, _ = scores.predict(run.segmenter, asked)
+        chosen = evaluation.spread(len(asked.samples))
+        samples = [s._replace(labels=None if scores.UNKNOWN in s.labels else s.labels) for s in asked.samples]
+        picture = evaluation.overview(samples, prediction, source.class_names, chosen)
+        figures.save(picture, out / f"{name}-{system}.png", dpi=70)
+        lines.append(f"![{system}: segmentation, errors and uncertainty of {len(chosen)} images]({name}-{system}.png)")
+        labels = np.stack([s.labels for s in asked.samples])
+        known = labels != scores.UNKNOWN
+        probabilities = np.moveaxis(prediction.probabilities, 1, -1)[known]
+        wrong, entropy = prediction.labels[known] != labels[known], prediction.entropy[known]
+        curves["reliability"][system] = metrics.reliability(labels[known], probabilities)
+        curves["sparsification"][system] = metrics.sparsification(wrong, entropy)
+        curves["risk_coverage"][system] = metrics.risk_coverage(wrong, entropy)
+    for kind, curve in curves.items():
+        figures.save(getattr(figures, kind)(curve), out / f"{name}-{kind}.png", dpi=80)
+        lines.append(f"![{kind.replace('_', ' and ')} of the three systems]({name}-{kind}.png)")
+    return "\n\n".join(lines)
+
+
+def claims(rows):
+    """Each claim of the slides, what was measured, and whether it holds: list of dict."""
+    found = []
+    for study, condition in TITLES:
+        if condition == "masks" or not values(rows, study, condition, "adf-unet", "Dice"):
+            continue
+        where = f"{TITLES[study, condition].split()[0]} "
+
+        def compared(metric, other, study=study, condition=condition):
+            return [float(np.mean(values(rows, study, condition, system, metric))) for system in ("adf-unet", other)]
+
+        dice, iou = compared("Dice", "unet-bn"), compared("IoU", "unet-bn")
+        found.append(
+            _claim(where + "matches the deterministic U-Net: Dice within 0.01", "Dice", dice, dice[0] >= dice[1] - 0.01)
+        )
+        found.append(_claim(where + "matches the deterministic U-Net: IoU no worse", "IoU", iou, iou[0] >= iou[1]))
+        iou = compared("IoU", "adf-deeplabv3plus")
+        found.append(_claim(where + "beats ADF DeepLabV3+", "IoU", iou, iou[0] > iou[1]))
+        for metric in ("NLL", "ECE", "AUSE"):
+            pair = compared(metric, "unet-bn")
+            found.append(_claim(where + f"better {metric} than softmax", metric, pair, pair[0] <= pair[1]))
+    return found
+
+
+def _claim(text, metric, pair, holds):
+    return {
+        "the ADF U-Net ...": text,
+        "measured": f"{metric} {pair[0]:.4f} against {pair[1]:.4f}",
+        "holds": "yes" if holds else "no",
+    }
+
+
+def _table(rows):
+    """Mean and spread over the seeds for each system; the classes' IoU behind."""
+    names = [key for key in rows[0] if key.startswith("IoU ") and rows[0][key] is not None]
+    table = []
+    for system in runs.SYSTEMS:
+        chosen = [r for r in rows if r["system"] == system]
+        table.append({"": system} | {m: _spread([r[m] for r in chosen]) for m in (*METRICS, *names)})
+    return markdown.table(table)
+
+
+def _spread(numbers):
+    numbers = np.array([np.nan if n is None else n for n in numbers], float)
+    if np.isnan(numbers).any():
+        return "-"
+    digits = 4 if numbers.mean() < 0.1 else 3
+    return f"{numbers.mean():.{digits}f}" + (f" ± {numbers.std(ddof=1):.{digits}f}" if len(numbers) > 1 else "")
+
+
+def _noise_table(rows):
+    table = []
+    for noise in scores.NOISE:
+        for system in runs.SYSTEMS:
+            for told in (False, True):
+                found = {m: values(rows, "synthetic", f"noise {noise:g}", system, m, told) for m in METRICS}
+                if found["Dice"]:
+                    name = system + (", told" if told else "")
+                    table.append({"sigma": f"{noise:g}", "system": name} | {m: _spread(v) for m, v in found.items()})
+    return markdown.table(table)
+
+
+def _systems(rows, folder):
+    table = []
+    for system in runs.SYSTEMS:
+        run = runs.load(folder / f"{system}-0")
+        s = run.settings
+        chosen = [r for r in rows if r["system"] == system and r["study"] == folder.name]
+        table.append(
+            {
+                "": system,
+                "parameters": f"{sum(p.value.size for p in run.segmenter.parameters()):,}",
+                "steps": s.steps,
+                "peak learning rate": f"{s.learning_rate:g}",
+                "noise variance": s.noise_var if s.noise_var is None else f"{s.noise_var:g}",
+                "label smoothing": s.noise_var if s.noise_var is None else f"{s.label_smoothing:g}",
+                "raw c1, c2": s.noise_var if s.noise_var is None else f"{s.raw_c:g}",
+                "training, min": f"{np.mean([r['training s'] for r in chosen]) / 60:.1f}",
+                "ms per image": f"{np.median([r['ms per image'] for r in chosen]):.0f}",
+            }
+        )
+    return markdown.table(table)
