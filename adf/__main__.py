@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from . import evaluation, figures, files, runs
 from .budget.report import report as budget_report
+from .data.augment import SYMMETRIES
 from .data.image_file import read_image
 from .parallel import threads
 from .segmenter import predict
@@ -55,6 +56,9 @@ def parser():
     p.add_argument("--system", choices=runs.SYSTEMS, help=f"default {defaults.system}")
     p.add_argument("--data", help=f"{DATA_HELP}; default {defaults.data}")
     p.add_argument("--classes", type=int, help="labels are indices of that many classes; without, 0 and objects")
+    p.add_argument(
+        "--augment", choices=SYMMETRIES, help=f"how images that come back change; default {defaults.augment}"
+    )
     p.add_argument("--out", default=Path("runs/run"), type=Path, metavar="RUN", help="default runs/run")
     p.add_argument("--steps", type=int, help=f"default {defaults.steps}")
     p.add_argument("--batch-size", type=int, help=f"default {defaults.batch_size}")
@@ -99,7 +103,7 @@ def parser():
 
 
 def train(args):
-    names = ("system", "data", "classes", "steps", "batch_size", "learning_rate", "noise_var", "seed")
+    names = ("system", "data", "classes", "augment", "steps", "batch_size", "learning_rate", "noise_var", "seed")
     given = {name: getattr(args, name) for name in names if name in args}
     run, source = runs.start(args.out, given, args.resume)
     settings = run.settings

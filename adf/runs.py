@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from . import checkpoint, files
 from .backend import to_host, xp
+from .data.augment import SYMMETRIES
 from .data.source import CLASS_NAMES, open_source
 from .models import DeepLabV3Plus, UNet
 from .optim import Adam
@@ -49,13 +50,13 @@ SYSTEMS = {
 class Settings:
     """All that a run depends on. noise_var: the variance of the noise, in units of the normalised image's variance;
     None for a deterministic system. classes: None, or of how many classes the indices in a folder of labels are.
-    augmented: whether images that come back are flipped, turned and changed in contrast (data/augment.py)."""
+    augment: how images that come back are changed, "none", "flip" or "dihedral" (data/augment.py)."""
 
     system: str = "adf-unet"
     data: str = "synthetic"
     classes: int | None = None
     class_names: tuple = CLASS_NAMES
-    augmented: bool = True
+    augment: str = "flip"
     steps: int = 320
     batch_size: int = 8
     learning_rate: float = 5e-3
@@ -76,6 +77,8 @@ class Settings:
                 raise ValueError(f"expected {name} of 1 or more, got {getattr(self, name)}")
         if not 2 <= len(self.class_names) <= 6 or not all(isinstance(name, str) for name in self.class_names):
             raise ValueError(f"expected the names of 2 to 6 classes, got {self.class_names}")
+        if self.augment not in SYMMETRIES:
+            raise ValueError(f"unknown augmentation {self.augment!r}: expected one of {', '.join(SYMMETRIES)}")
         if self.seed < 0:
             raise ValueError(f"expected a seed of 0 or more, got {self.seed}")
         if not 0 < self.learning_rate < math.inf:
@@ -176,7 +179,7 @@ def start(folder, given, resume):
     path = Path(folder) / "checkpoint.npz"
     if not path.exists():
         settings = Settings.of(given)
-        source = open_source(settings.data, settings.classes, settings.augmented)
+        source = open_source(settings.data, settings.classes, settings.augment)
         return Run(folder, dataclasses.replace(settings, class_names=source.class_names)), source
     if not resume:
         raise ValueError(f"{path} exists already: --resume goes on with it, another --out starts anew")
@@ -190,7 +193,7 @@ def start(folder, given, resume):
 
 def open_data(run, data):
     """The source of that name, with the classes that the run's network knows. Raises ValueError on others."""
-    source = open_source(data, run.settings.classes, run.settings.augmented)
+    source = open_source(data, run.settings.classes, run.settings.augment)
     if list(source.class_names) != run.settings.class_names:
         knows, holds = ", ".join(run.settings.class_names), ", ".join(source.class_names)
         raise ValueError(f"{run.path} knows the classes {knows}; {data} holds {holds}")

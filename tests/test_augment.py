@@ -68,7 +68,7 @@ def batch(count, side=4):
 def test_images_and_labels_move_together_and_order_and_range_stay():
     images, labels = batch(50)
     untouched = images.copy(), labels.copy()
-    new, moved = augment(images, labels, np.random.default_rng(0))
+    new, moved = augment(images, labels, "dihedral", np.random.default_rng(0))
     assert new.dtype == images.dtype and moved.dtype == labels.dtype and new.shape == images.shape
     np.testing.assert_array_equal(new.reshape(50, -1).argsort(axis=1), moved.reshape(50, -1).argsort(axis=1))
     np.testing.assert_array_equal(new.min(axis=(1, 2, 3)), images.min(axis=(1, 2, 3)))
@@ -81,7 +81,7 @@ def test_the_eight_symmetries_are_equally_likely():
     count = 4000
     images, labels = batch(1)
     images, labels = np.repeat(images, count, axis=0), np.repeat(labels, count, axis=0)
-    _, moved = augment(images, labels, np.random.default_rng(0))
+    _, moved = augment(images, labels, "dihedral", np.random.default_rng(0))
     square = labels[0]
     symmetries = [np.rot90(s, k) for s in (square, square.T) for k in range(4)]
     times = [(moved == s).all(axis=(1, 2)).sum() for s in symmetries]
@@ -89,9 +89,19 @@ def test_the_eight_symmetries_are_equally_likely():
     assert max(abs(t - count / 8) for t in times) < 6 * np.sqrt(count * 7 / 64)  # 6 standard deviations
 
 
+def test_a_flip_is_left_to_right_and_none_is_nothing():
+    images, labels = batch(1)
+    images, labels = np.repeat(images, 400, axis=0), np.repeat(labels, 400, axis=0)
+    _, moved = augment(images, labels, "flip", np.random.default_rng(0))
+    kept, flipped = ((moved == s).all(axis=(1, 2)).sum() for s in (labels[0], labels[0, :, ::-1]))
+    assert kept + flipped == 400 and abs(kept - 200) < 6 * 10  # 6 standard deviations
+    same = augment(images, labels, "none", np.random.default_rng(0))
+    assert same[0] is images and same[1] is labels
+
+
 def test_gammas_fill_their_range():
     images = np.tile(np.array([[0, 1], [0.5, 0]], np.float32), (4000, 1, 1, 1))
-    new, _ = augment(images, np.zeros((4000, 2, 2), np.uint8), np.random.default_rng(0))
+    new, _ = augment(images, np.zeros((4000, 2, 2), np.uint8), "dihedral", np.random.default_rng(0))
     gammas = -np.log2(np.sort(new.reshape(4000, 4), axis=1)[:, 2])
     low, high = GAMMA
     assert low <= gammas.min() + 1e-6 < low * 1.01 and high * 0.99 < gammas.max() - 1e-6 <= high
@@ -100,13 +110,13 @@ def test_gammas_fill_their_range():
 
 def test_constant_images_stay_constant():
     images = np.full((2, 1, 3, 3), 5, np.float32)
-    new, _ = augment(images, np.zeros((2, 3, 3), np.uint8), np.random.default_rng(0))
+    new, _ = augment(images, np.zeros((2, 3, 3), np.uint8), "dihedral", np.random.default_rng(0))
     np.testing.assert_array_equal(new, images)
 
 
 def test_the_same_generator_gives_the_same():
     images, labels = batch(8)
-    first, again, other = (augment(images, labels, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (augment(images, labels, "dihedral", np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert not np.array_equal(first[0], other[0])
@@ -115,4 +125,4 @@ def test_the_same_generator_gives_the_same():
 @pytest.mark.parametrize("shapes", [((1, 1, 4, 5), (1, 4, 5)), ((1, 1, 4, 4), (1, 1, 4, 4)), ((1, 4, 4), (1, 4, 4))])
 def test_refuses_other_shapes(shapes):
     with pytest.raises(ValueError, match="square images"):
-        augment(*map(np.zeros, shapes), np.random.default_rng(0))
+        augment(*map(np.zeros, shapes), "dihedral", np.random.default_rng(0))

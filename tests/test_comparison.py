@@ -53,10 +53,10 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
 
 def test_tune_writes_a_row_for_every_variant(small, monkeypatch):
     monkeypatch.setattr(plan, "TUNING_STEPS", 1)
-    monkeypatch.setattr(plan, "TUNING", {"unet-bn": (plan.START, ({}, {"augmented": False}))})
+    monkeypatch.setattr(plan, "TUNING", {"unet-bn": (plan.START, ({}, {"augment": "none"}))})
     assert main(["compare", "--tune", "--runs", str(small / "runs"), "--out", str(small / "out")]) == 0
     found = rows.read(small / "out" / "tuning.csv")
-    assert [r["augmented"] for r in found] == [True, False] and {r["condition"] for r in found} == {"validation"}
+    assert [r["augment"] for r in found] == ["flip", "none"] and {r["condition"] for r in found} == {"validation"}
 
 
 def test_what_is_missing_is_refused_before_training(tmp_path, capsys):

@@ -42,7 +42,7 @@ def names(samples):
 def test_an_epoch_shows_every_image_once(tmp_path):
     write_pictures(tmp_path / "train", 5)
     write_pictures(tmp_path / "val", 1)
-    data = source.Pictures(tmp_path, classes=5, augmented=False)
+    data = source.Pictures(tmp_path, classes=5, augment="none")
     seen = [label.max() for step in range(5) for label in data.training(step, 3, seed=0)[1]]
     assert [sorted(seen[i : i + 5]) for i in (0, 5, 10)] == [list(range(5))] * 3
     assert len({tuple(seen[i : i + 5]) for i in (0, 5, 10)}) > 1
@@ -64,7 +64,7 @@ def test_training_does_not_depend_on_what_was_asked_before(tmp_path):
 
 def test_images_look_different_in_every_epoch(tmp_path):
     write_pictures(tmp_path, 1)
-    plain, augmented = source.Pictures(tmp_path, 2, augmented=False), source.Pictures(tmp_path, 2)
+    plain, augmented = source.Pictures(tmp_path, 2, augment="none"), source.Pictures(tmp_path, 2, "dihedral")
     same = [plain.training(step, 1, 0)[0] for step in range(2)]
     np.testing.assert_array_equal(*same)
     others = [augmented.training(step, 1, 0)[0] for step in range(2)]
@@ -73,7 +73,7 @@ def test_images_look_different_in_every_epoch(tmp_path):
 
 def test_crops_lie_elsewhere_in_every_batch(tmp_path):
     write_pictures(tmp_path, 1, size=(200, 200))
-    data = source.Pictures(tmp_path, augmented=False)
+    data = source.Pictures(tmp_path, augment="none")
     images = np.concatenate([data.training(step, 4, seed=0)[0] for step in range(2)])
     assert len({image.tobytes() for image in images}) == 8
 
@@ -141,7 +141,7 @@ def test_a_finite_synthetic_set_is_the_same_for_every_seed(monkeypatch):
     assert names(val) == ["6", "7"] and all(np.array_equal(a.image, b.image) for a, b in zip(val, again, strict=True))
     train, test = data.split("train"), data.test(0)
     assert len({s.image.tobytes() for s in [*train, *val, *test]}) == 10 and drawn == [2, 6, 2]
-    images, _ = source.SyntheticSet(10, augmented=False).training(0, 6, seed=3)
+    images, _ = source.SyntheticSet(10, augment="none").training(0, 6, seed=3)
     assert {image.tobytes() for image in images} == {s.image.tobytes() for s in train}
 
 

@@ -10,23 +10,24 @@ from .rows import read, write
 
 SYNTHETIC = "synthetic:493"  # as many images as in Prangemeier, Reich & Koeppl 2020
 TUNING_STEPS = 160
-START = {"learning_rate": 5e-3, "augmented": True}
+START = {"learning_rate": 5e-3, "augment": "flip"}
 ADF_START = START | {"noise_var": 1e-3, "raw_c": -3.0, "label_smoothing": 1e-2}
 TUNING = {  # where the search starts, and what is changed there, one thing at a time
-    "unet-bn": (START, ({}, {"learning_rate": 2.5e-3}, {"learning_rate": 1e-2}, {"augmented": False})),
+    "unet-bn": (START, ({}, {"learning_rate": 1e-2}, {"augment": "none"}, {"augment": "dihedral"})),
     "adf-unet": (
         ADF_START,
         (
             {},
             {"learning_rate": 2.5e-3},
             {"learning_rate": 1e-2},
-            {"augmented": False},
+            {"raw_c": -4.0},
             {"raw_c": -5.0},
             {"noise_var": 1e-2},
             {"label_smoothing": 1e-3},
+            {"label_smoothing": 3e-2},
         ),
     ),
-    "adf-deeplabv3plus": (ADF_START, ({}, {"learning_rate": 2.5e-3}, {"learning_rate": 1e-2}, {"raw_c": -5.0})),
+    "adf-deeplabv3plus": (ADF_START, ({}, {"learning_rate": 1e-2}, {"raw_c": -5.0})),
 }
 
 
@@ -36,6 +37,7 @@ class Study(NamedTuple):
     name: str
     data: str
     seeds: int
+    augment: str  # traps stand upright, nuclei lie anyhow
 
 
 def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
@@ -45,14 +47,16 @@ def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
     the networks of the synthetic images on. steps: None, or fewer than suit the systems, for a quick look. Everything
     that can be refused is refused before the first training.
     """
-    studies = [Study("synthetic", SYNTHETIC, seeds)] + ([Study("nuclei", str(nuclei), 1)] if nuclei else [])
+    studies = [Study("synthetic", SYNTHETIC, seeds, "flip")]
+    studies += [Study("nuclei", str(nuclei), 1, "dihedral")] if nuclei else []
     real = open_source(str(yeast)).test(0) if yeast else None
     for study in studies:
         open_source(study.data)
     jobs = [(study, system, seed) for study in studies for seed in range(study.seeds) for system in runs.SYSTEMS]
     rows, start = [], time.perf_counter()
     for i, (study, system, seed) in enumerate(jobs, 1):
-        given = {"system": system, "data": study.data, "seed": seed} | ({"steps": steps} if steps else {})
+        given = {"system": system, "data": study.data, "augment": study.augment, "seed": seed}
+        given |= {"steps": steps} if steps else {}
         run, source, seconds = trained(folder / study.name / f"{system}-{seed}", given, f"{i} of {len(jobs)}: ")
         asked = scores.conditions(source.test(seed), real if study.name == "synthetic" else None)
         labels = {"study": study.name, "training s": seconds}
@@ -67,7 +71,7 @@ def tune(folder, out):
     jobs = [(system, start, changes) for system, (start, variants) in TUNING.items() for changes in variants]
     rows = []
     for i, (system, start, changes) in enumerate(jobs, 1):
-        name = " ".join(f"{key} {value:g}" for key, value in changes.items()) or "start"
+        name = " ".join(f"{key} {value}" for key, value in changes.items()) or "start"
         given = {"system": system, "data": SYNTHETIC, "seed": 0, "steps": TUNING_STEPS} | start | changes
         run, source, _ = trained(folder / f"{system} {name}", given, f"{i} of {len(jobs)}: ")
         asked = [scores.Condition("validation", source.validation(0))]

@@ -6,6 +6,7 @@ from .yeast import Sample
 
 SIDE = 128  # of a crop
 GAMMA = 0.7, 1.4
+SYMMETRIES = {"none": (), "flip": (0, 4), "dihedral": range(8)}  # of the square; from 4 on mirrored, see _turned
 
 
 def random_crop(sample: Sample, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -27,18 +28,22 @@ def grid(sample: Sample) -> list[Sample]:
     return [c._replace(name=f"{c.name} {place}") if len(crops) > 1 else c for place, c in crops.items()]
 
 
-def augment(images, labels, rng):
-    """Images (N, 1, H, H) and labels (N, H, H) with, image by image, one of the 8 symmetries of the square, labels
-    along, and a gamma: greys rescaled to 0..1, raised to a power log-uniform in GAMMA, scaled back to their range.
-    Not gain and offset: every image is normalised afterwards, which undoes them.
+def augment(images, labels, kind, rng):
+    """Images (N, 1, H, H) and labels (N, H, H), changed image by image, each change as likely.
 
-    The inputs are left as they are, dtypes kept; a constant image stays so. Raises ValueError on other shapes.
+    kind "none": as they are. "flip": mirrored left to right or not, for what has an upper and a lower end, as traps
+    have. "dihedral": one of the 8 symmetries of the square, for what has no direction. Labels go along. In both, a
+    gamma: greys rescaled to 0..1, raised to a power log-uniform in GAMMA, scaled back to their range. Not gain and
+    offset: every image is normalised afterwards, which undoes them. The inputs are left as they are, dtypes kept; a
+    constant image stays so. Raises ValueError on other shapes.
     """
+    if kind == "none":
+        return images, labels
     if images.ndim != 4 or images.shape[2] != images.shape[3] or labels.shape != (len(images), *images.shape[2:]):
         raise ValueError(
             f"augment expects square images (N, 1, H, H) and labels (N, H, H), got {images.shape} and {labels.shape}"
         )
-    turns = rng.integers(8, size=len(images))
+    turns = rng.choice(SYMMETRIES[kind], size=len(images))
     gammas = np.exp(rng.uniform(*np.log(GAMMA), size=len(images)))
     moved = np.empty_like(images), np.empty_like(labels)
     for i, (turn, gamma) in enumerate(zip(turns, gammas, strict=True)):

@@ -21,17 +21,17 @@ HELD_OUT = 64  # synthetic images to validate or test on
 CROP, AUGMENT = 1, 2  # random streams of their own beside that of the order, (seed, epoch)
 
 
-def open_source(text, classes=None, augmented=True):
+def open_source(text, classes=None, augment="flip"):
     """`synthetic`, `synthetic:COUNT`, or the path of a folder: images/ and labels/, or in the published format.
 
-    classes: how many, for labels/ that hold class indices; None for instances. augmented: whether the training images
-    of finite data are flipped, turned and so on. Raises ValueError, in one line, on anything else, and on `classes` for
-    data that has its own.
+    classes: how many, for labels/ that hold class indices; None for instances. augment: how the training images of
+    finite data are changed, see `augment.augment`. Raises ValueError, in one line, on anything else, and on `classes`
+    for data that has its own.
     """
     name, colon, count = str(text).partition(":")
     made = name == "synthetic"
     if not made and parts(text, "images"):
-        return Pictures(text, classes, augmented)
+        return Pictures(text, classes, augment)
     if not made and Path(text).is_dir() and not parts(text, "inputs"):
         where = "images/ (with labels/) or inputs/ (the published format) in it or in its train/, val/, test/"
         raise ValueError(f"{text}: expected {where}, got none; a wrong folder?")
@@ -40,8 +40,8 @@ def open_source(text, classes=None, augmented=True):
     if made and colon and not (count.isdecimal() and int(count)):
         raise ValueError(f"{text}: expected a positive number of images, as in synthetic:493, got {count!r}")
     if made:
-        return SyntheticSet(int(count), augmented) if colon else Synthetic()
-    return Folder(text, augmented)
+        return SyntheticSet(int(count), augment) if colon else Synthetic()
+    return Folder(text, augment)
 
 
 class Synthetic:
@@ -65,8 +65,8 @@ class Finite:
 
     class_names = CLASS_NAMES
 
-    def __init__(self, name, augmented):
-        self.name, self.augmented = name, augmented
+    def __init__(self, name, augment):
+        self.name, self.augment = name, augment
 
     def split(self, name):
         return self.splits[name]
@@ -81,9 +81,7 @@ class Finite:
         crops = [random_crop(s, np.random.default_rng((seed, step, i, CROP))) for i, s in enumerate(chosen)]
         images, labels = (np.stack(arrays) for arrays in zip(*crops, strict=True))
         images = images[:, None]
-        if self.augmented:
-            images, labels = augment(images, labels, np.random.default_rng((seed, step, AUGMENT)))
-        return images, labels
+        return augment(images, labels, self.augment, np.random.default_rng((seed, step, AUGMENT)))
 
     def validation(self, seed):
         return self.split("val")
@@ -98,8 +96,8 @@ class SyntheticSet(Finite):
     493 make 296, 99 and 98, the size and split of Prangemeier, Reich & Koeppl 2020. Of fewer than 5 some serve twice.
     """
 
-    def __init__(self, count, augmented=True):
-        super().__init__(f"synthetic:{count}", augmented)
+    def __init__(self, count, augment="flip"):
+        super().__init__(f"synthetic:{count}", augment)
         first, second = (6 * count + 9) // 10, (8 * count + 9) // 10  # rounded up
         val = range(first, second) or range(first)
         self.splits = {"train": range(first), "val": val, "test": range(second, count) or val}
@@ -111,8 +109,8 @@ class SyntheticSet(Finite):
 class Folder(Finite):
     """The published format: train/, val/ and test/ where the folder has them; without, all images test."""
 
-    def __init__(self, path, augmented=True):
-        super().__init__(path, augmented)
+    def __init__(self, path, augment="flip"):
+        super().__init__(path, augment)
         found = parts(path, "inputs") or {"train": path}
         samples = {split: yeast.read_folder(part) for split, part in found.items()}
         if Path(path) in found.values():
@@ -123,8 +121,8 @@ class Folder(Finite):
 class Pictures(Finite):
     """images/ and labels/, in train/, val/ and test/ where the folder has them; validated and tested on whole crops."""
 
-    def __init__(self, path, classes=None, augmented=True):
-        super().__init__(path, augmented)
+    def __init__(self, path, classes=None, augment="flip"):
+        super().__init__(path, augment)
         self.class_names = class_names(classes)
         found = parts(path, "images") or {"train": path}
         splits = _filled(**{split: read_folder(part, classes) for split, part in found.items()})
