@@ -39,9 +39,8 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
     assert "(b) Fluorescence nuclei" in text and "(c)" not in text.split("## The claims")[1] and "nan" not in text
     for name in ("noise", "nuclei-test-sparsification", "synthetic-test-reliability", "synthetic-test-risk_coverage"):
         assert (small / "out" / f"{name}.png").stat().st_size > 5_000
-    found = rows.read(small / "out" / "scores.csv")
-    asked = 1 + 2 * 2 + 2  # unet-bn cannot be told: test, noise; the others: test, noise, told
-    assert len(found) == 2 * (asked + 1) and {r["study"] for r in found} == {"synthetic", "nuclei"}
+    found = rows.read(small / "out" / "scores.csv")  # yeast: test, noise, and but for unet-bn, told; nuclei: test
+    assert len(found) == (2 + 3 + 3) + 3 and {r["study"] for r in found} == {"synthetic", "nuclei"}
     for link in [part.split(")")[0] for part in text.split("](")[1:]]:
         assert link in ("discussion.md", "tuning.csv") or (small / "out" / link).exists(), link
 

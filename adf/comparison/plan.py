@@ -39,6 +39,11 @@ class Study(NamedTuple):
     seeds: int
     augment: str  # traps stand upright, nuclei lie anyhow
 
+    def asked(self, source, real):
+        """Noise and real yeast for the networks of synthetic yeast; for others, their test images."""
+        test = source.test(0)
+        return scores.conditions(test, real) if self.data == SYNTHETIC else [scores.Condition("test", test)]
+
 
 def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
     """Trains what is not trained yet, scores what is not scored yet, writes the report into `out`.
@@ -58,7 +63,7 @@ def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
         given = {"system": system, "data": study.data, "augment": study.augment, "seed": seed}
         given |= {"steps": steps} if steps else {}
         run, source, seconds = trained(folder / study.name / f"{system}-{seed}", given, f"{i} of {len(jobs)}: ")
-        asked = scores.conditions(source.test(seed), real if study.name == "synthetic" else None)
+        asked = study.asked(source, real)
         labels = {"study": study.name, "training s": seconds}
         rows += _cached(run, asked, source.validation(seed), labels)
     write(out / "scores.csv", rows)

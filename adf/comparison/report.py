@@ -60,7 +60,7 @@ def write(out, folder, studies, rows, real):
     for study, condition in parts:
         chosen = [r for r in rows if r["study"] == study and r["condition"] == condition]
         pictures = draw(out, folder / study, condition, real) if condition != "masks" else ""
-        sections.append(f"## {TITLES[study, condition]}\n\n{_table(chosen)}\n\n{pictures}")
+        sections.append(f"## {TITLES[study, condition]}\n\n{_table(chosen)}\n\n{pictures}".rstrip())
     figures.save(against_noise(rows), out / "noise.png")
     text = TEXT.format(
         command="python -m adf compare",

@@ -10,7 +10,7 @@ from scipy.special import entr, softmax
 from .. import metrics
 from ..evaluation import inscribed_ellipse, predict_samples
 
-NOISE = (0.1, 0.2, 0.4)  # standard deviation of added noise, in units of the image's own
+NOISE = (0.1, 0.3)  # standard deviation of added noise, in units of the image's own
 UNKNOWN = -1  # a pixel whose class nobody knows
 
 
@@ -25,7 +25,7 @@ class Condition(NamedTuple):
 
 
 def conditions(test, real=None):
-    """All that a network is asked; real: samples of the published format, or None."""
+    """All that a network of synthetic yeast is asked; real: samples of the published format, or None."""
     asked = [Condition("test", test)]
     for noise in NOISE:
         asked += [Condition(f"noise {noise:g}", test, noise, told) for told in (False, True)]
