@@ -63,7 +63,7 @@ class Settings:
     noise_var: float | None = 1e-3
     seed: int = 0
     widths: tuple = (16, 32, 64, 128)
-    label_smoothing: float = 1e-2
+    label_smoothing: float | None = 1e-2
     raw_c: float = -3.0
     version: int = 1  # raised when a change of the code gives old weights another meaning
 

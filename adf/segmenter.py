@@ -25,16 +25,17 @@ class Segmenter:
     network: a Layer from (N, C, H, W) to logits (N, K, H, W). noise_var: the variance (not the standard deviation) of
     the noise on every pixel of the normalised image, in units of that image's own variance; None runs the ordinary
     deterministic network: point masses, softmax, cross-entropy. label_smoothing: how far the target lies inside the
-    simplex (see dirichlet_nll). raw_c: initial c1 and c2 before the softplus. Raises ValueError on a negative
-    noise_var, a label_smoothing outside (0, 1), and a raw_c outside [-30, 30].
+    simplex (see dirichlet_nll); None: the target is the label itself, of probability E[p_label] under the Dirichlet, so
+    the loss is the cross-entropy of the mean, and nothing trains the strength. raw_c: initial c1 and c2 before the
+    softplus. Raises ValueError on a negative noise_var, a label_smoothing outside (0, 1) and a raw_c outside [-30, 30].
     """
 
     def __init__(self, network, noise_var=1e-3, *, label_smoothing=1e-2, raw_c=-3.0):
         if noise_var is not None and not 0 <= noise_var < float("inf"):
             raise ValueError(f"Segmenter expects a noise_var (a variance) of 0 or more, or None, got {noise_var!r}")
-        if not 0 < label_smoothing < 1:
+        if label_smoothing is not None and not 0 < label_smoothing < 1:
             raise ValueError(
-                f"Segmenter expects a label_smoothing between 0 and 1, got {label_smoothing!r}: "
+                f"Segmenter expects a label_smoothing between 0 and 1, or None, got {label_smoothing!r}: "
                 "at 0 the target lies on the border of the simplex, where the Dirichlet's density is infinite or 0"
             )
         self.network, self.noise_var, self.label_smoothing = network, noise_var, label_smoothing
@@ -60,7 +61,10 @@ class Segmenter:
             loss, loss_backward = cross_entropy(logits.mean, labels)
             return loss, lambda dloss: network_backward(Gaussian(loss_backward(dloss), None))
         log_concentration, head_backward = self.head.forward(logits)
-        loss, loss_backward = dirichlet_nll(log_concentration, labels, self.label_smoothing)
+        if self.label_smoothing is None:
+            loss, loss_backward = cross_entropy(log_concentration, labels)  # their softmax is E[p]
+        else:
+            loss, loss_backward = dirichlet_nll(log_concentration, labels, self.label_smoothing)
         return loss, lambda dloss: network_backward(head_backward(loss_backward(dloss)))
 
     def predict(self, images):

@@ -45,9 +45,10 @@ def test_threads_do_not_change_a_bit(noise_var, monkeypatch):
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_gradient_of_a_step_is_that_of_the_mean_loss():
+@pytest.mark.parametrize("label_smoothing", [1e-2, None])
+def test_gradient_of_a_step_is_that_of_the_mean_loss(label_smoothing):
     """Micro-batches summed: against central differences of the whole batch's loss, float64."""
-    model, (images, labels) = segmenter(), batch()
+    model, (images, labels) = segmenter(label_smoothing=label_smoothing), batch()
     for p in model.parameters():
         p.value = p.value.astype("float64")
     optimizer = adf.Adam(model.parameters(), 1e-3)
@@ -67,6 +68,19 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss():
         down = mean_loss()
         p.value = value
         np.testing.assert_allclose(float((p.grad * direction).sum()), (up - down) / (2 * step), rtol=1e-5, atol=1e-8)
+
+
+def test_without_smoothing_the_loss_is_that_of_the_label_under_the_mean():
+    model, (images, labels) = segmenter(label_smoothing=None), batch()
+    loss, backward = model.loss(xp.asarray(images), xp.asarray(labels))
+    concentration = to_host(
+        adf.DirichletHead.predict(model.head, model.network.predict(model.input(xp.asarray(images))))
+    )
+    p = np.exp(concentration) / np.exp(concentration).sum(axis=1, keepdims=True)
+    expected = -np.log(np.take_along_axis(p, labels[:, None], axis=1)).sum()
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+    backward(1.0)
+    assert all(float(c.grad[0]) == pytest.approx(0, abs=1e-9 * labels.size) for c in model.head.parameters())
 
 
 def test_replicas_share_values_and_own_gradients():

@@ -12,7 +12,7 @@ SYNTHETIC = "synthetic:493"  # as many images as in Prangemeier, Reich & Koeppl 
 TUNING_STEPS = 160
 START = {"learning_rate": 5e-3, "augment": "flip"}
 ADF_START = START | {"noise_var": 1e-3, "raw_c": -3.0, "label_smoothing": 1e-2}
-TUNING = {  # where the search starts, and what is changed there, one thing at a time
+TUNING = {  # where the search starts, and what is changed there, one thing at a time; two changes ask why, not what
     "unet-bn": (START, ({}, {"learning_rate": 1e-2}, {"augment": "none"}, {"augment": "dihedral"})),
     "adf-unet": (
         ADF_START,
@@ -21,10 +21,11 @@ TUNING = {  # where the search starts, and what is changed there, one thing at a
             {"learning_rate": 2.5e-3},
             {"learning_rate": 1e-2},
             {"raw_c": -4.0},
-            {"raw_c": -5.0},
+            {"raw_c": -1.0},
+            {"label_smoothing": 1e-1},
+            {"label_smoothing": None},
+            {"noise_var": 0.0},
             {"noise_var": 1e-2},
-            {"label_smoothing": 1e-3},
-            {"label_smoothing": 3e-2},
         ),
     ),
     "adf-deeplabv3plus": (ADF_START, ({}, {"learning_rate": 1e-2}, {"raw_c": -5.0})),
