@@ -6,14 +6,15 @@ from PIL import Image
 
 from adf import metrics, runs
 from adf.__main__ import main
-from adf.comparison import plan, report, rows, scores
+from adf.comparison import plan, report, rows, scores, tuning
 from adf.data.yeast import Sample
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """Five synthetic images, two of nuclei, one noise."""
-    monkeypatch.setattr(plan, "SYNTHETIC", "synthetic:5")
+    for module in (plan, tuning):
+        monkeypatch.setattr(module, "SYNTHETIC", "synthetic:5")
     monkeypatch.setattr(scores, "NOISE", (0.2,))
     monkeypatch.setattr("adf.comparison.noise_figure.NOISE", (0.2,))
     rng = np.random.default_rng(0)
@@ -51,8 +52,8 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
 
 
 def test_tune_writes_a_row_for_every_variant(small, monkeypatch):
-    monkeypatch.setattr(plan, "TUNING_STEPS", 1)
-    monkeypatch.setattr(plan, "TUNING", {"unet-bn": (plan.START, ({}, {"augment": "none"}))})
+    monkeypatch.setattr(tuning, "STEPS", 1)
+    monkeypatch.setattr(tuning, "CHANGES", {"unet-bn": ({}, {"augment": "none"})})
     assert main(["compare", "--tune", "--runs", str(small / "runs"), "--out", str(small / "out")]) == 0
     found = rows.read(small / "out" / "tuning.csv")
     assert [r["augment"] for r in found] == ["flip", "none"] and {r["condition"] for r in found} == {"validation"}

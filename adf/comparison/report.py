@@ -8,7 +8,8 @@ import numpy as np
 from .. import evaluation, figures, files, markdown, metrics, runs
 from . import scores
 from .noise_figure import against_noise
-from .rows import values
+from .rows import read, values
+from .tuning import START, STEPS
 
 METRICS = ("Dice", "IoU", "NLL", "NLL T", "Brier", "ECE", "ECE T", "AUSE", "AURC", "AUROC")
 TITLES = {
@@ -28,8 +29,8 @@ scores is [scores.csv](scores.csv).
 {systems}
 
 All are trained with Adam on batches of 8, the learning rate rising for {warm_up} steps and falling along half a
-cosine; flips, quarter turns and a random gamma. The settings were chosen on the validation images of (a):
-[tuning.csv](tuning.csv), written by `python -m adf compare --tune`. Nothing was chosen on (b) or (c).
+cosine. Images are mirrored left to right (nuclei: any symmetry of the square) and given a random gamma. The settings
+were chosen on the validation images of (a), below; nothing was chosen on (b) or (c).
 
 Dice and IoU are means over the classes, from counts over all pixels. Uncertainty is the entropy of the mean
 probabilities. *T*: of softmax(logits / T), the temperature T fitted on the validation images of the same data.
@@ -44,6 +45,14 @@ the network's input variance is set to the true one, which a deterministic netwo
 {noise}
 
 ![Four metrics against the noise](noise.png)
+
+## Tuning
+
+`python -m adf compare --tune`: {tuning_steps} steps on the training images of (a), scored on its validation images.
+Each row changes one thing in where the search started: {start}. All settings and scores: [tuning.csv](tuning.csv).
+Noise variance 0 and label smoothing None are there to find out what makes a difference: [discussion.md](discussion.md).
+
+{tuning}
 
 ## The claims of the slides
 
@@ -73,6 +82,9 @@ def write(out, folder, studies, rows, real):
         warm_up=runs.WARM_UP,
         sections="\n\n".join(sections),
         noise=_noise_table(rows),
+        tuning_steps=STEPS,
+        start=", ".join(f"{key.replace('_', ' ')} {value}" for key, value in START.items()),
+        tuning=_tuning(out / "tuning.csv"),
         claims=markdown.table(claims(rows)),
     )
     with files.atomic_write(out / "README.md") as file:
@@ -166,6 +178,18 @@ def _noise_table(rows):
                     name = system + (", told" if told else "")
                     table.append({"sigma": f"{noise:g}", "system": name} | {m: _spread(v) for m, v in found.items()})
     return markdown.table(table)
+
+
+def _tuning(path):
+    if not path.exists():
+        return "Not done."
+    shown = ("IoU", "NLL", "NLL T", "ECE", "ECE T", "AUSE", "AUROC")
+    return markdown.table(
+        [
+            {"": r["system"], "changed": r["changed"].replace("_", " ")} | {m: _spread([r[m]]) for m in shown}
+            for r in read(path)
+        ]
+    )
 
 
 def _systems(rows, folder):

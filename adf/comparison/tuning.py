@@ -1,0 +1,39 @@
+"""The search for settings, on validation images."""
+
+from ..runs import SYSTEMS
+from .jobs import SYNTHETIC, scored, trained
+from .rows import write
+from .scores import Condition
+
+STEPS = 160
+START = {"learning_rate": 5e-3, "augment": "flip", "noise_var": 1e-3, "raw_c": -3.0, "label_smoothing": 1e-2}
+CHANGES = {  # one at a time; noise_var 0 and label_smoothing None ask why, not what
+    "unet-bn": ({}, {"learning_rate": 1e-2}, {"augment": "none"}, {"augment": "dihedral"}),
+    "adf-unet": (
+        {},
+        {"learning_rate": 2.5e-3},
+        {"learning_rate": 1e-2},
+        {"raw_c": -4.0},
+        {"raw_c": -1.0},
+        {"label_smoothing": 1e-1},
+        {"label_smoothing": None},
+        {"noise_var": 0.0},
+        {"noise_var": 1e-2},
+        {"noise_var": 5e-2},
+    ),
+    "adf-deeplabv3plus": ({}, {"learning_rate": 1e-2}, {"noise_var": 5e-2}),
+}
+
+
+def tune(folder, out):
+    """Trains every variant on the synthetic images, scores it on their validation images; writes tuning.csv."""
+    jobs, rows = [(system, changes) for system, variants in CHANGES.items() for changes in variants], []
+    for i, (system, changes) in enumerate(jobs, 1):
+        name = " ".join(f"{key} {value}" for key, value in changes.items()) or "nothing"
+        given = {"system": system, "data": SYNTHETIC, "seed": 0, "steps": STEPS}
+        given |= START | SYSTEMS[system].settings | changes
+        run, source, _ = trained(folder / f"{system} {name}", given, f"{i} of {len(jobs)}: ")
+        asked = [Condition("validation", source.validation(0))]
+        rows += [{"changed": name} | row for row in scored(run, asked, source.validation(0), given)]
+    write(out / "tuning.csv", rows)
+    print(f"look at {out / 'tuning.csv'}")
