@@ -1,0 +1,46 @@
+"""The layers of a network of the library, found by walking it; the matrix products that its convolutions come to."""
+
+import math
+
+import numpy as np
+
+import adf
+from adf.layers import ConvTranspose2d
+from adf.layers.compose import Parallel, Sequential
+
+
+def leaves(layer):
+    """The layers that compute, in the order of construction: containers are walked into, Identity is none."""
+    if isinstance(layer, Sequential | Parallel):
+        inside = layer.layers if isinstance(layer, Sequential) else layer.branches
+        return [leaf for part in inside for leaf in leaves(part)]
+    return [] if isinstance(layer, adf.Identity) else [layer]
+
+
+def convolutions(classes, widths, shape):
+    """(O, K, P) of the product (O, K) x (K, P) for every Conv2d and ConvTranspose2d of adf.UNet on images of a shape.
+
+    Conv2d: O output channels, K = C kh kw, P = N H W output pixels. ConvTranspose2d: O = C_out kh kw, K = C_in, P input
+    pixels. Shapes are noted while a point mass of the same size goes through the network.
+    """
+    network = adf.UNet(shape[1], classes, widths)
+    found = []
+
+    def note(layer):
+        predict = layer.predict
+
+        def noting(x):
+            y = predict(x)
+            pixels = (x if isinstance(layer, ConvTranspose2d) else y).mean
+            w = layer.weight.value
+            o, k = (math.prod(w.shape[1:]), len(w)) if isinstance(layer, ConvTranspose2d) else (len(w), w[0].size)
+            found.append((o, k, len(pixels) * math.prod(pixels.shape[2:])))
+            return y
+
+        layer.predict = noting
+
+    for layer in leaves(network):
+        if isinstance(layer, adf.Conv2d):  # ConvTranspose2d is one too
+            note(layer)
+    network.predict(adf.Gaussian(np.zeros((1, *shape[1:]), "float32")))
+    return [(o, k, p * shape[0]) for o, k, p in found]
