@@ -11,7 +11,7 @@ from .noise_figure import against_noise
 from .rows import read, values
 from .tuning import START, STEPS
 
-METRICS = ("Dice", "IoU", "NLL", "NLL T", "Brier", "ECE", "ECE T", "AUSE", "AURC", "AUROC")
+METRICS = ("Dice", "IoU", "NLL", "NLL T", "Brier", "ECE", "ECE T", "AUSE", "AUSE std", "AURC", "AUROC")
 TITLES = {
     ("synthetic", "test"): "(a) Synthetic trapped yeast",
     ("nuclei", "test"): "(b) Fluorescence nuclei",
@@ -32,8 +32,10 @@ All are trained with Adam on batches of 8, the learning rate rising for {warm_up
 cosine. Images are mirrored left to right (nuclei: any symmetry of the square) and given a random gamma. The settings
 were chosen on the validation images of (a), below; nothing was chosen on (b) or (c).
 
-Dice and IoU are means over the classes, from counts over all pixels. Uncertainty is the entropy of the mean
-probabilities. *T*: of softmax(logits / T), the temperature T fitted on the validation images of the same data.
+Dice and IoU are means over the classes, from counts over all pixels. AUSE, AURC and AUROC rank the pixels by the
+entropy of the mean probabilities; *AUSE std* by the standard deviation of the class probabilities, the mean over the
+classes (of the Dirichlet; of a softmax, sqrt(p (1 - p))). *T*: of softmax(logits / T), with the temperature T that has
+the least NLL on the validation images of the same data. Every metric: `adf/metrics.py`.
 
 {sections}
 
@@ -136,9 +138,9 @@ def claims(rows):
         found.append(_claim(where + "matches the deterministic U-Net: IoU no worse", "IoU", iou, iou[0] >= iou[1]))
         iou = compared("IoU", "adf-deeplabv3plus")
         found.append(_claim(where + "beats ADF DeepLabV3+", "IoU", iou, iou[0] > iou[1]))
-        for metric in ("NLL", "ECE", "AUSE"):
+        for metric in ("NLL", "NLL T", "ECE", "ECE T", "AUSE", "AUSE std"):
             pair = compared(metric, "unet-bn")
-            found.append(_claim(where + f"better {metric} than softmax", metric, pair, pair[0] <= pair[1]))
+            found.append(_claim(where + f"is better than softmax in {metric}", metric, pair, pair[0] <= pair[1]))
     return found
 
 
