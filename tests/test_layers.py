@@ -14,7 +14,7 @@ from adf.backend import to_host, xp
 def batch_norm(channels):
     rng, layer = np.random.default_rng(6), adf.BatchNorm2d(channels)
     for p in layer.parameters():
-        p.value = p.value + rng.normal(size=channels).astype("float32")
+        p.value = p.value + xp.asarray(rng.normal(size=channels).astype("float32"))
     layer.running_mean.value = xp.asarray(rng.normal(size=channels).astype("float32"))
     layer.running_var.value = xp.asarray(rng.random(channels).astype("float32"))
     return layer
