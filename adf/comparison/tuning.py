@@ -21,7 +21,7 @@ CHANGES = {  # one at a time; noise_var 0 and label_smoothing None ask why, not 
         {"noise_var": 1e-2},
         {"noise_var": 5e-2},
     ),
-    "adf-deeplabv3plus": ({}, {"learning_rate": 1e-2}, {"noise_var": 5e-2}),
+    "adf-deeplabv3plus": ({}, {"noise_var": 5e-2}),
 }
 
 
