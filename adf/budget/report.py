@@ -29,8 +29,8 @@ compared with theirs: below 1 it is understated, above 1 overstated.
 - The four causes, as factors (geometric means over the outputs; their product is the geometric mean of ADF / true):
   *inherited* from the layers before; the layer's *own approximation* (the tree of max pooling; 1 for all others); what
   comes in is *not Gaussian*; what comes in is *not independent*. The logarithm of a sampled variance is low by
-  1 / samples, so for an exact layer the second reads {exact:.3f} and the third its inverse; otherwise sampling moves the
-  factors by less than 0.01.
+  1 / samples, so for an exact layer the second reads {exact:.3f} and the third its inverse; otherwise sampling moves
+  the factors by less than 0.01.
 
 {table}
 
