@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from .stages import CAUSES
 
@@ -64,7 +64,9 @@ def _draw_maps(figure, by_adf, sampled):
         ("ADF / sampled (blue: understated)", ratio, "RdBu_r", LogNorm(np.exp(-spread), np.exp(spread))),
     )
     for axes, (title, picture, colours, norm) in zip(panels, maps, strict=True):
-        bar = figure.colorbar(axes.imshow(picture, cmap=colours, norm=norm), ax=axes, format="%g")
+        bar = figure.colorbar(
+            axes.imshow(picture, cmap=colours, norm=norm), ax=axes, format="%g", ticks=LogLocator(subs=(1, 2, 5))
+        )
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, fontsize=11)
         axes.set_axis_off()
