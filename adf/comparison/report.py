@@ -112,10 +112,8 @@ def draw(out, folder, condition, real):
         _save_small(picture, out / f"{name}-{system}.png")
         lines.append(f"![{system}: segmentation, errors and uncertainty of {len(chosen)} images]({name}-{system}.png)")
         labels = np.stack([s.labels for s in asked.samples])
-        known = labels != scores.UNKNOWN
-        probabilities = np.moveaxis(prediction.probabilities, 1, -1)[known]
-        wrong, entropy = prediction.labels[known] != labels[known], prediction.entropy[known]
-        curves["reliability"][system] = metrics.reliability(labels[known], probabilities)
+        truth, probabilities, entropy, _, wrong = scores.known_pixels(labels, prediction)
+        curves["reliability"][system] = metrics.reliability(truth, probabilities)
         curves["sparsification"][system] = metrics.sparsification(wrong, entropy)
         curves["risk_coverage"][system] = metrics.risk_coverage(wrong, entropy)
     for kind, curve in curves.items():

@@ -73,15 +73,20 @@ def noisy(samples, noise):
 
 def measure(labels, prediction, class_names, temperature=1.0):
     """The metrics over all pixels whose class is known: dict of float; with a T behind, of tempered probabilities."""
-    known = labels != UNKNOWN
-    truth, probabilities = labels[known], np.moveaxis(prediction.probabilities, 1, -1)[known]
-    entropy, wrong = prediction.entropy[known], prediction.labels[known] != truth
+    truth, probabilities, entropy, std, wrong = known_pixels(labels, prediction)
     row = metrics.evaluate(truth, probabilities, entropy, class_names)
     row["AURC"] = metrics.risk_coverage(wrong, entropy).aurc
-    row["AUSE std"] = metrics.ause(wrong, prediction.class_std.mean(axis=1)[known])
+    row["AUSE std"] = metrics.ause(wrong, std)
     cooled = tempered(probabilities, temperature)
     row |= {"temperature": temperature, "NLL T": metrics.nll(truth, cooled), "ECE T": metrics.ece(truth, cooled)}
     return row | {"AUSE T": metrics.ause(wrong, entr(cooled).sum(axis=1))}
+
+
+def known_pixels(labels, prediction):
+    """Where the class is known: classes (P,), probabilities (P, K), entropy, mean standard deviation, wrong (P,)."""
+    known = labels != UNKNOWN
+    probabilities, std = np.moveaxis(prediction.probabilities, 1, -1)[known], prediction.class_std.mean(axis=1)[known]
+    return labels[known], probabilities, prediction.entropy[known], std, prediction.labels[known] != labels[known]
 
 
 def tempered(probabilities, temperature):
