@@ -14,7 +14,7 @@ The derivatives with respect to sigma^2 that are infinite at sigma = 0 are taken
 
 Arguments and results are arrays of one shape and one dtype, float32 or float64.
 Source of the moments: Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, section 3; the form (1.5) to
-(1.7) is derived in notebooks/01_moment_matching.ipynb, which also states (1.9) to (1.11).
+(1.7) is derived in notebooks/01_moment_matching.ipynb, which also states (1.9); (4.5), (4.7) in 04_max_pooling.ipynb.
 """
 
 import math
@@ -77,14 +77,12 @@ POLYNOMIAL = {
 
 def mills(t):
     """R0, R1, R2 of (1.5) at t >= 0, each to a few units in the last place: R2 by its polynomial, R1 and R0 from it."""
-    u = 1 / (1 + t / 3)
+    u = 3 / (3 + t)
     w = 2 * u - 1
-    first, *coefficients, last = POLYNOMIAL[t.dtype.char]
-    r2 = last * w
-    for c in reversed(coefficients):  # Horner's rule, in place: a third faster than r2 = r2 * w + c
-        r2 += c
-        r2 *= w
-    r2 = (r2 + first) * (u * u * u)
+    *others, r2 = POLYNOMIAL[t.dtype.char]
+    for c in reversed(others):  # Horner's rule
+        r2 = r2 * w + c
+    r2 = r2 * (u * u * u)
     r1 = (1 - 2 * t * r2) / (1 + t * t)  # (1.5) solved for R1
     r0 = 2 * r2 + t * r1  # and for R0
     return r0, r1, r2
@@ -95,7 +93,7 @@ def tail(distance, sigma):
     zero = (sigma == 0).astype(sigma.dtype)
     t = xp.minimum(distance, CAP * sigma) / (sigma + zero) + CAP * zero
     r0, r1, r2 = mills(t)
-    pdf = xp.exp(-0.5 * t * t) / SQRT_TAU
+    pdf = xp.exp(-0.5 * (t * t)) / SQRT_TAU
     g = pdf * r1
     return t, pdf, pdf * r0, g, pdf * (2 * r2 - g * r1)  # (1.6)
 
@@ -110,8 +108,11 @@ def leaky_relu(mean, var, slope):
     b = 1 - slope
     sigma = xp.sqrt(var)
     _, _, p, g, v = tail(xp.abs(mean), sigma)
-    y_mean = xp.maximum(mean, 0) + slope * xp.minimum(mean, 0) + b * sigma * g  # exactly y(mu) at sigma = 0
-    y_var = var * (xp.where(mean > 0, 1 - (2 * b) * p, slope * slope + (2 * slope * b) * p) + (b * b) * v)
+    positive = (mean > 0).astype(mean.dtype)
+    relu = xp.maximum(mean, 0)
+    y_mean = relu + slope * (mean - relu) + b * sigma * g  # exactly y(mu) at sigma = 0
+    half = slope * slope + (2 * slope * b) * p + (b * b) * v
+    y_var = var * (half + (b * (1 + slope)) * (positive * (1 - 2 * p)))  # both cases of (1.7) in one: no selection
     return y_mean, y_var  # (1.7)
 
 
@@ -126,13 +127,14 @@ def leaky_relu_backward(mean, var, dmean, dvar, slope):
     b = 1 - slope
     sigma = xp.sqrt(var)
     t, pdf, p, g, _ = tail(xp.abs(mean), sigma)
-    positive = mean > 0
-    cdf = xp.where(positive, 1 - p, p)
-    z = xp.copysign(t, mean)
-    r = xp.maximum(z, 0) + g  # E[r] / sigma
+    positive = (mean > 0).astype(mean.dtype)
+    cdf = p + positive * (1 - 2 * p)  # Phi(z)
+    other = p + (1 - positive) * (1 - 2 * p)  # Phi(-z), with its digits where it is small
+    r = positive * t + g  # E[r] / sigma
+    z = (2 * positive - 1) * t
     mean_by_mean = slope + b * cdf
-    mean_by_var = (0.5 * b) * pdf / (sigma + (sigma == 0))
-    var_by_mean = (2 * b) * sigma * (slope * pdf + b * r * xp.where(positive, p, 1 - p))
+    mean_by_var = (0.5 * b) * pdf / (sigma + (sigma == 0).astype(sigma.dtype))
+    var_by_mean = (2 * b) * sigma * (slope * pdf + b * (r * other))
     var_by_var = slope * slope + b * (slope * (2 * cdf - z * pdf) + b * (cdf - r * pdf))
     return dmean * mean_by_mean + dvar * var_by_mean, dmean * mean_by_var + dvar * var_by_var  # (1.9)
 
@@ -142,13 +144,14 @@ def maximum(mean_a, var_a, mean_b, var_b):
     """y = max(a, b): exact E[y] and Var[y] for independent a and b; of equal means a counts as the larger.
 
     With mu the larger mean, v its variance, s^2 = sigma_a^2 + sigma_b^2 and t = |mu_a - mu_b| / s:
-    E[y] = mu + s G,  Var[y] = v (1 - 2 P) + s^2 V.                                                             (1.10)
+    E[y] = mu + s G,  Var[y] = v (1 - 2 P) + s^2 V.                                                              (4.5)
     """
     var = var_a + var_b
     s = xp.sqrt(var)
     _, _, p, g, v = tail(xp.abs(mean_a - mean_b), s)
-    larger_var = xp.where(mean_a >= mean_b, var_a, var_b)
-    return xp.maximum(mean_a, mean_b) + s * g, larger_var * (1 - 2 * p) + var * v  # (1.10)
+    first = (mean_a >= mean_b).astype(mean_a.dtype)
+    larger_var = first * var_a + (1 - first) * var_b
+    return xp.maximum(mean_a, mean_b) + s * g, larger_var * (1 - 2 * p) + var * v  # (4.5)
 
 
 @fused
@@ -157,17 +160,17 @@ def maximum_backward(mean_a, var_a, mean_b, var_b, dmean, dvar):
 
     For l, the one with the larger mean, and k, the other, with q = sigma_l^2 / s^2:  dE/dmu_l = 1 - P,  dE/dmu_k = P,
     dE/dsigma^2 = phi / (2 s),  dVar/dmu_l = -dVar/dmu_k = 2 s (q phi - G (1 - P)),
-    dVar/dsigma_l^2 = 1 - P - c,  dVar/dsigma_k^2 = P - c,  c = phi (G + t q).                                  (1.11)
+    dVar/dsigma_l^2 = 1 - P - c,  dVar/dsigma_k^2 = P - c,  c = phi (G + t q).                                   (4.7)
     """
     var = var_a + var_b
     s = xp.sqrt(var)
     t, pdf, p, g, _ = tail(xp.abs(mean_a - mean_b), s)
-    first = mean_a >= mean_b
-    q = xp.where(first, var_a, var_b) / (var + (var == 0))
-    share_a, share_b = xp.where(first, 1 - p, p), xp.where(first, p, 1 - p)  # P(a > b), P(b > a)
-    from_mean = dvar * (2 * s) * (q * pdf - g * (1 - p))
-    from_mean = xp.where(first, from_mean, -from_mean)
-    from_var = dmean * (0.5 * pdf / (s + (s == 0))) - dvar * (pdf * (g + t * q))  # (1.11)
+    first = (mean_a >= mean_b).astype(mean_a.dtype)
+    certain = (var == 0).astype(var.dtype)
+    q = (first * var_a + (1 - first) * var_b) / (var + certain)
+    share_a, share_b = p + first * (1 - 2 * p), p + (1 - first) * (1 - 2 * p)  # P(a > b), P(b > a)
+    from_mean = dvar * (2 * s) * (q * pdf - g * (1 - p)) * (2 * first - 1)
+    from_var = dmean * (0.5 * pdf / (s + certain)) - dvar * (pdf * (g + t * q))  # (4.7)
     return (
         dmean * share_a + from_mean,
         dvar * share_a + from_var,

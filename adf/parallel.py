@@ -33,8 +33,13 @@ def in_order(function, jobs):
     with _one_at_a_time, _controller().limit(limits=1, user_api="blas"):
         if count <= 1:
             return [function(job) for job in jobs]
-        with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(function, jobs))
+        return list(_pool(count).map(function, jobs))
+
+
+@functools.cache
+def _pool(count):
+    """Threads that stay: so do their buffers (fusion.py)."""
+    return ThreadPoolExecutor(count)
 
 
 @functools.cache

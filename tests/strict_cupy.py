@@ -55,6 +55,7 @@ METHODS = {
     "std": "axis=None, dtype=None, out=None, ddof=0, keepdims=False",
     "sum": "axis=None, dtype=None, out=None, keepdims=False",
     "swapaxes": "axis1, axis2",
+    "transpose": "*axes",
 }
 ATTRIBUTES = ("T", "dtype", "ndim", "shape", "size", "strides")
 OTHERS = ("fuse", "ndarray")  # written out below

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adf import backend
+from adf import backend, fusion
+from adf.backend import xp
 
 PACKAGE = Path(backend.__file__).parent
 CORE = [
@@ -31,13 +32,14 @@ def product(a, b):  # with a name: CuPy calls its kernel by it
 
 
 def test_fused_is_the_plain_function():
-    """Blocks or not, one result or several, arrays that are not contiguous: the same bits."""
+    """Several blocks or one, one result or several, arrays that are not contiguous: the same bits."""
 
     def plain(a, b, scale):
-        return a * scale + b, a - b
+        large = (a > b).astype(a.dtype)
+        return a * scale + large * b, abs(a * scale) - xp.exp(-(b * b))
 
     rng = np.random.default_rng(0)
-    for shape in ((3,), (2, 5, 7), (backend.ELEMENTWISE_BLOCK + 1,), (3, backend.ELEMENTWISE_BLOCK)):
+    for shape in ((3,), (2, 5, 7), (fusion.BLOCK + 1,), (2, fusion.BLOCK)):
         a, b = (backend.xp.asarray(rng.normal(size=(*shape, 2)).astype("float32"))[..., 0] for _ in range(2))
         for got, want in zip(backend.fused(plain)(a, b, 0.5), plain(a, b, 0.5), strict=True):
             assert got.shape == want.shape and got.dtype == "float32" and bool((got == want).all())

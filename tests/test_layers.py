@@ -168,7 +168,7 @@ def naive_correlation(x, w, stride, padding, dilation, groups):
     [((1, 1), (0, 0), (1, 1), 1), ((2, 1), (1, 2), (1, 2), 2), ((3, 2), (2, 0), (2, 1), 4)],
 )
 def test_convolution_against_the_naive_loop(stride, padding, dilation, groups, monkeypatch):
-    monkeypatch.setattr("adf.layers.correlate.COLUMN_BLOCK", 300)  # so that it works in several blocks of rows
+    monkeypatch.setattr("adf.layers.correlate.STACK_BLOCK", 300)  # so that it works in several blocks of rows
     rng = np.random.default_rng(3)
     x, v = rng.normal(size=(2, 4, 8, 7)), rng.random((2, 4, 8, 7))
     layer = in_float64(adf.Conv2d(4, 8, (3, 2), stride, padding, dilation, groups, rng=3))

@@ -1,15 +1,18 @@
 """Correlation (what deep learning calls convolution), its adjoint and its weight gradient, on plain arrays.
 
-The windows of the padded image under the kernel are a strided view, (N, C, kh, kw, H_out, W_out): stride and dilation
-only change the steps. Copied for a few output rows at a time, so that the copy stays in the cache, they are the columns
-of one matrix product. Measured on 2 cores this is as fast as one product per kernel tap for 16 and more channels, 20
-times faster for one channel, and one code for every stride, dilation and number of groups.
+The taps of one kernel row see the same image, each shifted along the row: these copies, stacked as channels, are made
+for a few output rows at a time, so that they stay in the cache. The next kernel row sees the same stack some rows
+further down, and needs no copy of its own. So a kernel of kh x kw taps costs kh matrix products and kw copies, at every
+stride, dilation and number of groups; its windows as columns (im2col) would be kh kw copies. Where channels are few,
+products would be thin and copies cheap: there the kernel rows are stacked too, and one product is left.
 """
 
 import math
 from typing import NamedTuple
 
-from ..backend import COLUMN_BLOCK, xp
+from ..backend import STACK_BLOCK, contraction, matmul, xp
+
+THIN = 16  # channels of a stack below which the kernel rows are stacked too
 
 
 class Correlation(NamedTuple):
@@ -25,44 +28,43 @@ class Correlation(NamedTuple):
 
     def apply(self, w, x):
         """y = A(w) x."""
-        windows = self._windows(x, w.shape[2:])
-        matrix = self._matrix(w)
-        y = xp.empty((len(x), self.groups, matrix.shape[1], *windows.shape[-2:]), xp.result_type(w, x))
-        for rows in self._blocks(windows.shape):
-            product = xp.matmul(matrix, self._columns(windows, rows))
-            y[..., rows, :] = product.reshape(*product.shape[:3], rows.stop - rows.start, y.shape[-1])
-        return y.reshape(len(x), len(w), *y.shape[-2:])
+        x, stacks = self._grouped(x), Stacks(self, w.shape)
+        size = self.output_size(x.shape[3:], w.shape[2:])
+        y = xp.empty((len(x), self.groups, len(w) // self.groups, *size), xp.result_type(w, x))
+        first, *others = stacks.matrices(w)
+        for images, rows in stacks.blocks(len(x), size):
+            stack, target = stacks.filled(x[images], rows, size[1]), flat(y[images, ..., rows, :])
+            matmul(first, flat(stacks.seen(stack, 0, rows)), out=target)
+            for i, matrix in enumerate(others, 1):
+                target += matmul(matrix, flat(stacks.seen(stack, i, rows)))
+        return y.reshape(len(x), len(w), *size)
 
     def adjoint(self, w, y, shape):
         """x = A(w)^T y, with x of this shape: every output spread back over its window."""
         turned = self._turned(w.shape[2:])
         if turned and turned.output_size(y.shape[2:], w.shape[2:]) == shape[2:]:
             return turned.apply(self._turn(w), y)
-        n, c, height, width = shape
-        padded = (height + 2 * self.padding[0], width + 2 * self.padding[1])
-        x = xp.zeros((n, c, *padded), xp.result_type(w, y))
-        targets = self._view(x, w.shape[2:])
-        transposed = xp.ascontiguousarray(self._matrix(w).swapaxes(1, 2))
-        y = self._grouped(y)
-        targets = targets[..., : y.shape[-2], : y.shape[-1]]
-        for rows in self._blocks(targets.shape):
-            columns = xp.matmul(transposed, _flat(y[..., rows, :]))
-            columns = columns.reshape(*targets.shape[:4], rows.stop - rows.start, y.shape[-1])
-            for i in range(w.shape[2]):
-                for j in range(w.shape[3]):  # within one tap no two windows share a pixel
-                    targets[:, :, i, j, rows] += columns[:, :, i, j]
-        top, left = self.padding
-        return x[:, :, top : top + height, left : left + width]
+        stacks, y = Stacks(self, w.shape), self._grouped(y)
+        x = xp.zeros((shape[0], self.groups, shape[1] // self.groups, *shape[2:]), xp.result_type(w, y))
+        transposed = [xp.ascontiguousarray(matrix.swapaxes(1, 2)) for matrix in stacks.matrices(w)]
+        for images, rows in stacks.blocks(len(x), y.shape[3:]):
+            stack = stacks.zeros(x[images], rows, y.shape[-1])
+            for i, matrix in enumerate(transposed):
+                seen = stacks.seen(stack, i, rows)
+                seen += matmul(matrix, flat(y[images, ..., rows, :])).reshape(seen.shape)
+            stacks.scatter(stack, x[images], rows)
+        return x.reshape(shape)
 
     def weight_grad(self, x, y, kernel_size):
         """dw, the gradient of sum(y * A(w) x) by w."""
-        windows = self._windows(x, kernel_size)[..., : y.shape[2], : y.shape[3]]
-        dw = 0
-        grouped = self._grouped(y)
-        for rows in self._blocks(windows.shape):
-            columns = self._columns(windows, rows)
-            dw = dw + xp.matmul(_flat(grouped[..., rows, :]), columns.swapaxes(2, 3)).sum(axis=0)
-        return dw.reshape(y.shape[1], x.shape[1] // self.groups, *kernel_size)
+        x, y = self._grouped(x), self._grouped(y)
+        stacks = Stacks(self, (y.shape[1] * y.shape[2], x.shape[2], *kernel_size))
+        matrices = xp.zeros((stacks.count, *y.shape[1:3], stacks.copies * x.shape[2]), xp.result_type(x, y))
+        for images, rows in stacks.blocks(len(x), y.shape[3:]):
+            stack, part = stacks.filled(x[images], rows, y.shape[-1]), flat(y[images, ..., rows, :])
+            for i in range(stacks.count):
+                matrices[i] += contraction(part, flat(stacks.seen(stack, i, rows))).sum(axis=0)
+        return stacks.kernel(matrices)
 
     def output_size(self, size, kernel_size):
         """(H_out, W_out) for an image of this size (H, W)."""
@@ -72,50 +74,96 @@ class Correlation(NamedTuple):
         )
 
     def _turned(self, kernel_size):
-        """At stride 1 the adjoint is itself a correlation, with the kernel turned by 180 degrees: a third faster."""
+        """At stride 1 the adjoint is itself a correlation, with the kernel turned by 180 degrees."""
         padding = tuple(d * (k - 1) - p for k, p, d in zip(kernel_size, self.padding, self.dilation, strict=True))
         return self._replace(padding=padding) if self.stride == (1, 1) and min(padding) >= 0 else None
 
     def _turn(self, w):
         o, c, kh, kw = w.shape
         swapped = w.reshape(self.groups, o // self.groups, c, kh, kw).swapaxes(1, 2)
-        turned = xp.ascontiguousarray(swapped[..., ::-1, ::-1])  # BLAS takes no negative strides
-        return turned.reshape(self.groups * c, o // self.groups, kh, kw)
+        return swapped[..., ::-1, ::-1].reshape(self.groups * c, o // self.groups, kh, kw)
 
-    def _windows(self, x, kernel_size):
-        (top, left), (height, width) = self.padding, x.shape[2:]
-        if top or left:
-            padded = xp.zeros((*x.shape[:2], height + 2 * top, width + 2 * left), x.dtype)
-            padded[:, :, top : top + height, left : left + width] = x
-            x = padded
-        return self._view(x, kernel_size)
-
-    def _view(self, x, kernel_size):
-        """The windows of x as a view (N, C, kh, kw, H_out, W_out)."""
-        (kh, kw), (sh, sw), (dh, dw) = kernel_size, self.stride, self.dilation
-        n, c, h, w = x.strides
-        rows, columns = Correlation(self.stride, (0, 0), self.dilation).output_size(x.shape[2:], kernel_size)
-        return xp.lib.stride_tricks.as_strided(
-            x, (*x.shape[:2], kh, kw, rows, columns), (n, c, dh * h, dw * w, sh * h, sw * w)
-        )
-
-    def _matrix(self, w):
-        return w.reshape(self.groups, len(w) // self.groups, w[0].size)
-
-    def _grouped(self, y):
-        return y.reshape(len(y), self.groups, y.shape[1] // self.groups, *y.shape[2:])
-
-    def _columns(self, windows, rows):
-        n, c, kh, kw, _, width = windows.shape
-        height = rows.stop - rows.start
-        return windows[..., rows, :].reshape(n, self.groups, c // self.groups * kh * kw, height * width)
-
-    def _blocks(self, shape):
-        """Slices of output rows such that the columns of one slice fit into COLUMN_BLOCK."""
-        *others, height, width = shape
-        step = max(1, COLUMN_BLOCK // max(1, math.prod(others) * width))
-        return [slice(start, min(start + step, height)) for start in range(0, height, step)]
+    def _grouped(self, x):
+        return x.reshape(len(x), self.groups, x.shape[1] // self.groups, *x.shape[2:])
 
 
-def _flat(rows):
-    return rows.reshape(*rows.shape[:-2], rows.shape[-2] * rows.shape[-1])
+class Stacks:
+    """Shifted copies of images (N, groups, c, H, W) under a kernel, as channels: (N, groups, copies c, rows, W_out).
+
+    `count` products, of matrices (groups, O / groups, copies c) with what each sees of the stack, make the correlation.
+    """
+
+    def __init__(self, map, shape):
+        self.map, self.shape = map, shape  # of the kernel: (O, c, kh, kw)
+        _, c, kh, kw = shape
+        self.stacked = kh if kw * c < THIN else 1  # kernel rows
+        self.count, self.copies = kh // self.stacked, self.stacked * kw
+
+    def matrices(self, w):
+        o, c, _, _ = self.shape
+        w = w.reshape(o, c, self.count, self.copies).transpose(2, 0, 3, 1)
+        return list(xp.ascontiguousarray(w).reshape(self.count, self.map.groups, o // self.map.groups, self.copies * c))
+
+    def kernel(self, matrices):
+        """The kernel of these matrices (count, groups, O / groups, copies c)."""
+        o, c, _, _ = self.shape
+        w = matrices.reshape(self.count, o, self.copies, c).transpose(1, 3, 0, 2)
+        return xp.ascontiguousarray(w).reshape(self.shape)
+
+    def zeros(self, x, rows, width):
+        return xp.zeros((*x.shape[:2], self.copies * x.shape[2], self._rows(self.count - 1, rows).stop, width), x.dtype)
+
+    def filled(self, x, rows, width):
+        stack = self.zeros(x, rows, width)
+        for copy, pixels in self._shifts(stack, x, rows):
+            copy[...] = pixels
+        return stack
+
+    def scatter(self, stack, x, rows):
+        """Adds every copy to the pixels it was made of."""
+        for copy, pixels in self._shifts(stack, x, rows):
+            pixels += copy
+
+    def seen(self, stack, i, rows):
+        """What the i-th matrix sees of the stack, for these output rows."""
+        return stack[..., self._rows(i, rows), :]
+
+    def blocks(self, count, size):
+        """Slices of images and of output rows such that their stack fits into STACK_BLOCK: whole images if possible."""
+        row = self.map.groups * self.copies * self.shape[1] * size[1] * self.map.stride[0]
+        height = min(size[0], max(1, STACK_BLOCK // max(1, row)))
+        images = max(1, STACK_BLOCK // max(1, row * height))
+        return [(image, rows) for image in slices(count, images) for rows in slices(size[0], height)]
+
+    def _rows(self, i, rows):
+        start, step = i * self.map.dilation[0], self.map.stride[0]
+        return slice(start, start + step * (rows.stop - rows.start - 1) + 1, step)
+
+    def _shifts(self, stack, x, rows):
+        """For every copy: where it lies in the stack, and the pixels that it is of. Both are views."""
+        (top, left), (down, right) = self.map.padding, self.map.dilation
+        n, groups, _, height, width = stack.shape
+        stack = stack.reshape(n, groups, self.stacked, self.shape[3], x.shape[2], height, width)
+        for i in range(self.stacked):
+            offset = rows.start * self.map.stride[0] - top + i * down
+            to_rows, from_rows = overlap(x.shape[3], offset, 1, height)
+            for j in range(self.shape[3]):
+                to, pixels = overlap(x.shape[4], j * right - left, self.map.stride[1], width)
+                yield stack[:, :, i, j, :, to_rows, to], x[..., from_rows, pixels]
+
+
+def overlap(length, offset, step, count):
+    """The slice of those k < count for which offset + k step is one of `length` pixels, and the slice of these."""
+    first, last = max(0, -(offset // step)), min(count, (length - 1 - offset) // step + 1)
+    if first >= last:
+        return slice(0, 0), slice(0, 0)
+    return slice(first, last), slice(offset + first * step, offset + (last - 1) * step + 1, step)
+
+
+def slices(length, step):
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def flat(rows):
+    """The last two axes as one: a view where the rows lie next to each other, else a copy."""
+    return rows.reshape(*rows.shape[:-2], math.prod(rows.shape[-2:]))
