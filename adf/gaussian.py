@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 
 class Gaussian(NamedTuple):
-    """Independent Gaussians, one per element: arrays `mean` (mu) and `var` (sigma^2) of one shape and dtype.
+    """Independent Gaussians, one per element: arrays `mean` (mu) and `var` (sigma^2) of one shape and dtype.  (1.1)
 
     `var=None` is a point mass: the layers then run as the ordinary deterministic network, at the ordinary cost. The
     same type carries gradients back: `dy.mean` is dL/dE[y] and `dy.var` is dL/dVar[y].

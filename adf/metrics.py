@@ -19,7 +19,7 @@ def confusion(labels, predicted, classes):
     _check_classes("labels", labels, classes)
     _check_classes("predicted classes", predicted, classes)
     cell = labels.astype(np.int64).ravel() * classes + predicted.ravel()
-    return np.bincount(cell, minlength=classes**2).reshape(classes, classes)
+    return np.bincount(cell, minlength=classes**2).reshape(classes, classes)  # (8.3)
 
 
 def dice(counts):
@@ -28,7 +28,7 @@ def dice(counts):
     T_k are the pixels of class k, P_k those called k. NaN for a class that is in neither, so average with `nanmean`.
     Source: Dice, *Measures of the amount of ecologic association between species*, Ecology 1945.
     """
-    return _ratio(2 * np.diag(counts), counts.sum(axis=1) + counts.sum(axis=0))
+    return _ratio(2 * np.diag(counts), counts.sum(axis=1) + counts.sum(axis=0))  # (8.4)
 
 
 def iou(counts):
@@ -37,7 +37,7 @@ def iou(counts):
     Source: Jaccard, *The distribution of the flora in the alpine zone*, New Phytologist 1912.
     """
     both = np.diag(counts)
-    return _ratio(both, counts.sum(axis=1) + counts.sum(axis=0) - both)
+    return _ratio(both, counts.sum(axis=1) + counts.sum(axis=0) - both)  # (8.5)
 
 
 def nll(labels, probabilities):
@@ -48,7 +48,7 @@ def nll(labels, probabilities):
     """
     labels, probabilities = _checked(labels, probabilities)
     p = np.take_along_axis(probabilities, labels[:, None].astype(np.intp), axis=1).astype(np.float64)
-    return float(-np.log(np.maximum(p, np.finfo(np.float32).smallest_normal)).mean())
+    return float(-np.log(np.maximum(p, np.finfo(np.float32).smallest_normal)).mean())  # (8.6)
 
 
 def brier(labels, probabilities):
@@ -58,7 +58,7 @@ def brier(labels, probabilities):
     """
     labels, probabilities = _checked(labels, probabilities)
     truth = np.stack([labels == k for k in range(probabilities.shape[1])], axis=1)
-    return float(np.square(probabilities - truth, dtype=np.float64).sum(axis=1).mean())
+    return float(np.square(probabilities - truth, dtype=np.float64).sum(axis=1).mean())  # (8.7)
 
 
 class Reliability(NamedTuple):
@@ -71,7 +71,7 @@ class Reliability(NamedTuple):
     @property
     def ece(self):
         """sum_b n_b / n |accuracy_b - confidence_b|."""
-        return float(np.nansum(self.count * np.abs(self.accuracy - self.confidence)) / self.count.sum())
+        return float(np.nansum(self.count * np.abs(self.accuracy - self.confidence)) / self.count.sum())  # (8.8)
 
 
 def reliability(labels, probabilities, bins=15):
@@ -107,7 +107,7 @@ class Sparsification(NamedTuple):
     @property
     def ause(self):
         """Mean over all fractions removed of error - oracle."""
-        return float(np.mean(self.error - self.oracle))
+        return float(np.mean(self.error - self.oracle))  # (8.10)
 
 
 def sparsification(errors, uncertainty):
@@ -170,7 +170,7 @@ def auroc(errors, uncertainty):
     pixels, wrong = _by_uncertainty(errors, uncertainty)
     right = pixels - wrong
     surer = np.cumsum(right) - right  # right pixels of strictly lower uncertainty
-    return float(_ratio(np.sum(wrong * (surer + right / 2)), wrong.sum() * right.sum()))
+    return float(_ratio(np.sum(wrong * (surer + right / 2)), wrong.sum() * right.sum()))  # (8.11)
 
 
 def evaluate(labels, probabilities, entropy, class_names=None):
@@ -195,7 +195,7 @@ def _risk(errors, uncertainty):
     """Mean error of the k least uncertain pixels, k = 1 .. n. Within a tie the summed error grows linearly."""
     pixels, error = _by_uncertainty(errors, uncertainty)
     kept = np.arange(1, errors.size + 1)
-    return np.interp(kept, np.cumsum(np.append(0, pixels)), np.cumsum(np.append(0, error))) / kept
+    return np.interp(kept, np.cumsum(np.append(0, pixels)), np.cumsum(np.append(0, error))) / kept  # (8.9)
 
 
 def _by_uncertainty(errors, uncertainty):

@@ -3,18 +3,18 @@
 With x = N(mu, sigma^2), t = |mu| / sigma, phi and Phi the standard normal density and distribution, everything comes
 from t >= 0 through
 
-    R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = (R0 - t R1) / 2                        (1.5)
+    R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = (R0 - t R1) / 2                        (3.2)
 
 in which no difference of two nearly equal numbers is ever left alone, so no variance needs a floor or a clamp:
 
-    P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (2 R2 - phi R1^2) = Var[max(-t + e, 0)]  (1.6)
+    P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (2 R2 - phi R1^2) = Var[max(-t + e, 0)]  (3.3)
 
 for a standard normal e. sigma = 0 is a legal input and gives the deterministic function (t is set to CAP there).
 The derivatives with respect to sigma^2 that are infinite at sigma = 0 are taken as 0.
 
 Arguments and results are arrays of one shape and one dtype, float32 or float64.
-Source of the moments: Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, section 3; the form (1.5) to
-(1.7) is derived in notebooks/01_moment_matching.ipynb, which also states (1.9); (4.5), (4.7) in 04_max_pooling.ipynb.
+Source of the moments: Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, section 3; the form (3.2) to
+(3.5), with (3.9), is derived in notebooks/03_leaky_relu.ipynb; (4.5), (4.7) in 04_max_pooling.ipynb.
 """
 
 import math
@@ -76,26 +76,26 @@ POLYNOMIAL = {
 
 
 def mills(t):
-    """R0, R1, R2 of (1.5) at t >= 0, each to a few units in the last place: R2 by its polynomial, R1 and R0 from it."""
+    """R0, R1, R2 of (3.2) at t >= 0, each to a few units in the last place: R2 by its polynomial, R1 and R0 from it."""
     u = 3 / (3 + t)
     w = 2 * u - 1
     *others, r2 = POLYNOMIAL[t.dtype.char]
     for c in reversed(others):  # Horner's rule
         r2 = r2 * w + c
-    r2 = r2 * (u * u * u)
-    r1 = (1 - 2 * t * r2) / (1 + t * t)  # (1.5) solved for R1
-    r0 = 2 * r2 + t * r1  # and for R0
+    r2 = r2 * (u * u * u)  # (3.8)
+    r1 = (1 - 2 * t * r2) / (1 + t * t)  # (3.2) solved for R1: (3.7)
+    r0 = 2 * r2 + t * r1  # and for R0: (3.7)
     return r0, r1, r2
 
 
 def tail(distance, sigma):
-    """t = distance / sigma (CAP where sigma is 0), phi(t), and P, G, V of (1.6), for distance >= 0."""
+    """t = distance / sigma (CAP where sigma is 0), phi(t), and P, G, V of (3.3), for distance >= 0."""
     zero = (sigma == 0).astype(sigma.dtype)
     t = xp.minimum(distance, CAP * sigma) / (sigma + zero) + CAP * zero
     r0, r1, r2 = mills(t)
     pdf = xp.exp(-0.5 * (t * t)) / SQRT_TAU
     g = pdf * r1
-    return t, pdf, pdf * r0, g, pdf * (2 * r2 - g * r1)  # (1.6)
+    return t, pdf, pdf * r0, g, pdf * (2 * r2 - g * r1)  # (3.3)
 
 
 @fused
@@ -103,7 +103,7 @@ def leaky_relu(mean, var, slope):
     """y = x for x > 0, else slope x: exact E[y] and Var[y] for a slope in [0, 1].
 
     With b = 1 - slope:  E[y] = y(mu) + b sigma G,
-    Var[y] = sigma^2 (slope^2 + 2 slope b P + b^2 V) for mu <= 0,  sigma^2 (1 - 2 b P + b^2 V) for mu > 0.      (1.7)
+    Var[y] = sigma^2 (slope^2 + 2 slope b P + b^2 V) for mu <= 0,  sigma^2 (1 - 2 b P + b^2 V) for mu > 0.      (3.5)
     """
     b = 1 - slope
     sigma = xp.sqrt(var)
@@ -112,8 +112,8 @@ def leaky_relu(mean, var, slope):
     relu = xp.maximum(mean, 0)
     y_mean = relu + slope * (mean - relu) + b * sigma * g  # exactly y(mu) at sigma = 0
     half = slope * slope + (2 * slope * b) * p + (b * b) * v
-    y_var = var * (half + (b * (1 + slope)) * (positive * (1 - 2 * p)))  # both cases of (1.7) in one: no selection
-    return y_mean, y_var  # (1.7)
+    y_var = var * (half + (b * (1 + slope)) * (positive * (1 - 2 * p)))  # both cases of (3.5) in one: no selection
+    return y_mean, y_var  # (3.5)
 
 
 @fused
@@ -122,7 +122,7 @@ def leaky_relu_backward(mean, var, dmean, dvar, slope):
 
     With r = max(x, 0), b = 1 - slope, z = mu / sigma, by Stein's lemma Cov[x, r] = sigma^2 Phi(z):
     dE/dmu = slope + b Phi,  dE/dsigma^2 = b phi / (2 sigma),  dVar/dmu = 2 slope b sigma phi + 2 b^2 E[r] Phi(-z),
-    dVar/dsigma^2 = slope^2 + slope b (2 Phi - z phi) + b^2 (Phi - E[r] phi / sigma).                            (1.9)
+    dVar/dsigma^2 = slope^2 + slope b (2 Phi - z phi) + b^2 (Phi - E[r] phi / sigma).                            (3.9)
     """
     b = 1 - slope
     sigma = xp.sqrt(var)
@@ -136,7 +136,7 @@ def leaky_relu_backward(mean, var, dmean, dvar, slope):
     mean_by_var = (0.5 * b) * pdf / (sigma + (sigma == 0).astype(sigma.dtype))
     var_by_mean = (2 * b) * sigma * (slope * pdf + b * (r * other))
     var_by_var = slope * slope + b * (slope * (2 * cdf - z * pdf) + b * (cdf - r * pdf))
-    return dmean * mean_by_mean + dvar * var_by_mean, dmean * mean_by_var + dvar * var_by_var  # (1.9)
+    return dmean * mean_by_mean + dvar * var_by_mean, dmean * mean_by_var + dvar * var_by_var  # (3.9)
 
 
 @fused

@@ -28,5 +28,5 @@ class Adam:
         for i, p in enumerate(self.parameters):
             g = p.grad
             self.m[i] = self.beta1 * self.m[i] + (1 - self.beta1) * g
-            self.v[i] = self.beta2 * self.v[i] + (1 - self.beta2) * g * g
-            p.value = p.value - rate * self.m[i] / (xp.sqrt(self.v[i]) / scale + self.eps)
+            self.v[i] = self.beta2 * self.v[i] + (1 - self.beta2) * g * g  # (6.12)
+            p.value = p.value - rate * self.m[i] / (xp.sqrt(self.v[i]) / scale + self.eps)  # (6.13)

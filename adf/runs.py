@@ -100,7 +100,7 @@ class Settings:
         return Segmenter(network, self.noise_var, label_smoothing=self.label_smoothing, raw_c=self.raw_c)
 
     def learning_rate_at(self, step):
-        """Linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter, SGDR, ICLR 2017)."""
+        """Linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter, SGDR, ICLR 2017).  (8.1)"""
         return self.learning_rate * min(1, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 

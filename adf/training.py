@@ -22,7 +22,7 @@ def train_step(segmenter, optimizer, images, labels):
     def work(rows):
         replica = replicate(segmenter)
         loss, backward = replica.loss(images[rows], labels[rows])
-        backward(1 / labels.size)
+        backward(1 / labels.size)  # (8.2)
         return loss, [p.grad for p in replica.parameters()], replica.network.statistics()
 
     parameters, loss = segmenter.parameters(), 0
@@ -33,7 +33,7 @@ def train_step(segmenter, optimizer, images, labels):
     for part, grads, _ in results:
         loss = loss + part
         for p, grad in zip(parameters, grads, strict=True):
-            p.grad += grad
+            p.grad += grad  # (6.11)
     loss = float(to_host(loss / labels.size))
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss}, and the parameters are left as they were: try a lower learning rate")

@@ -68,7 +68,7 @@ def measure(network, x, samples=256, rng=0):
         raise ValueError(f"budget.measure expects at least 2 samples, got {samples}")
     with tqdm(total=_count(network), unit=" layers", desc="budget") as bar:
         walk = Walk(default_rng(rng), bar)
-        walk.through(network, Signal(x, _normal(_on_host(x), samples, walk.rng, x.mean.dtype)))
+        walk.through(network, Signal(x, normal(_on_host(x), samples, walk.rng, x.mean.dtype)))
     return walk.stages
 
 
@@ -101,14 +101,14 @@ class Walk:
         adf = apply([x.adf for x in inputs])
         samples = [x.samples for x in inputs]
         points = _push(apply, samples)
-        incoming, true = [_moments(s) for s in samples], _moments(points)
+        incoming, true = [moments(s) for s in samples], moments(points)
         given = [
             Gaussian(*(xp.asarray(f[None].astype(s.dtype)) for f in m)) for m, s in zip(incoming, samples, strict=True)
         ]
-        normal = [_normal(m, len(s), self.rng, s.dtype) for m, s in zip(incoming, samples, strict=True)]
-        variances = [_on_host(adf).var, _on_host(apply(given)).var, _moments(_push(apply, normal)).var]
-        del normal  # it is as large as the samples
-        variances += [_moments(_push(apply, [_shuffled(s, self.rng) for s in samples])).var, true.var]
+        product = [normal(m, len(s), self.rng, s.dtype) for m, s in zip(incoming, samples, strict=True)]
+        variances = [_on_host(adf).var, _on_host(apply(given)).var, moments(_push(apply, product)).var]
+        del product  # it is as large as the samples
+        variances += [moments(_push(apply, [shuffled(s, self.rng) for s in samples])).var, true.var]
         positive = np.min(variances, axis=0) > 0
         logs = [np.log(v[positive]).mean() for v in variances]
         self.stages.append(Stage(layer, _on_host(adf), true, np.exp(-np.diff(logs))))
@@ -126,7 +126,7 @@ def _push(apply, samples):
     return np.concatenate(in_order(push, range(0, len(samples[0]), CHUNK)))
 
 
-def _moments(samples):
+def moments(samples):
     """Mean and unbiased variance over the first axis, in float64, from what deviates from the first sample."""
     first, sums = samples[0].astype("float64"), [0.0, 0.0]
     for start in range(0, len(samples), CHUNK):
@@ -136,19 +136,19 @@ def _moments(samples):
     return Gaussian(first + sums[0] / n, (sums[1] - sums[0] ** 2 / n) / (n - 1))
 
 
-def _normal(x, samples, rng, dtype):
+def normal(x, samples, rng, dtype):
     """Samples (n, C, H, W) of the product of Gaussians x, of shape (C, H, W)."""
     mean, std = x.mean.astype(dtype), np.sqrt(x.var).astype(dtype)
     return mean + std * rng.standard_normal((samples, *mean.shape), dtype=dtype)
 
 
-def _shuffled(samples, rng):
+def shuffled(samples, rng):
     """Every element of (n, C, H, W) in an order of its own: the marginals stay, the dependence goes."""
     flat = samples.reshape(len(samples), -1)
-    shuffled = np.empty_like(flat)
+    out = np.empty_like(flat)
     for start in range(0, flat.shape[1], 64):  # as many columns as stay in the cache
-        shuffled[:, start : start + 64] = rng.permuted(flat[:, start : start + 64], axis=0)
-    return shuffled.reshape(samples.shape)
+        out[:, start : start + 64] = rng.permuted(flat[:, start : start + 64], axis=0)
+    return out.reshape(samples.shape)
 
 
 def _on_host(x):

@@ -25,12 +25,12 @@ class LeakyReLU(Layer):
         if x.var is None:
             y = Gaussian(xp.maximum(x.mean, 0) + slope * xp.minimum(x.mean, 0), None)
         else:
-            y = Gaussian(*moments.leaky_relu(x.mean, x.var, slope))
+            y = Gaussian(*moments.leaky_relu(x.mean, x.var, slope))  # (3.5)
 
         def backward(dy):
             if x.var is None:
                 return Gaussian(xp.where(x.mean > 0, dy.mean, slope * dy.mean), None)
             dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
-            return Gaussian(*moments.leaky_relu_backward(*x, dy.mean, dvar, slope))
+            return Gaussian(*moments.leaky_relu_backward(*x, dy.mean, dvar, slope))  # (3.9)
 
         return y, backward

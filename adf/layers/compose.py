@@ -39,7 +39,7 @@ class Sequential(Layer):
 
         def backward(dy):
             for callback in drain(callbacks):
-                dy = callback(dy)
+                dy = callback(dy)  # (6.4)
             return dy
 
         return x, backward
@@ -64,7 +64,7 @@ class Parallel(Layer):
             dx = None
             for callback in drain(callbacks):
                 share = callback(shares.pop())
-                dx = share if dx is None else dx + share
+                dx = share if dx is None else dx + share  # (6.5)
             return dx
 
         return y, backward

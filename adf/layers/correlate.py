@@ -16,7 +16,7 @@ THIN = 16  # channels of a stack below which the kernel rows are stacked too
 
 
 class Correlation(NamedTuple):
-    """y[n, o, h, w] = sum over c, i, j of w[o, c, i, j] x[n, c, h stride + i dilation - padding, ...].
+    """y[n, o, h, w] = sum over c, i, j of w[o, c, i, j] x[n, c, h stride + i dilation - padding, ...].  (2.9)
 
     x: (N, C, H, W); w: (O, C / groups, kh, kw); y: (N, O, H_out, W_out). Stride, padding and dilation are pairs.
     """
@@ -34,7 +34,7 @@ class Correlation(NamedTuple):
         first, *others = stacks.matrices(w)
         for images, rows in stacks.blocks(len(x), size):
             stack, target = stacks.filled(x[images], rows, size[1]), flat(y[images, ..., rows, :])
-            matmul(first, flat(stacks.seen(stack, 0, rows)), out=target)
+            matmul(first, flat(stacks.seen(stack, 0, rows)), out=target)  # one kernel row of (2.10)
             for i, matrix in enumerate(others, 1):
                 target += matmul(matrix, flat(stacks.seen(stack, i, rows)))
         return y.reshape(len(x), len(w), *size)
@@ -74,7 +74,7 @@ class Correlation(NamedTuple):
         )
 
     def _turned(self, kernel_size):
-        """At stride 1 the adjoint is itself a correlation, with the kernel turned by 180 degrees."""
+        """At stride 1 the adjoint is itself a correlation, with the kernel turned by 180 degrees. (2.13)"""
         padding = tuple(d * (k - 1) - p for k, p, d in zip(kernel_size, self.padding, self.dilation, strict=True))
         return self._replace(padding=padding) if self.stride == (1, 1) and min(padding) >= 0 else None
 

@@ -28,11 +28,11 @@ class Dropout(Layer):
         if x.var is None:
             return x, lambda dy: dy
         keep = 1 - self.p
-        y = Gaussian(x.mean, (x.var + self.p * x.mean * x.mean) / keep)
+        y = Gaussian(x.mean, (x.var + self.p * x.mean * x.mean) / keep)  # (5.12)
 
         def backward(dy):
             dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
-            return Gaussian(dy.mean + (2 * self.p / keep) * x.mean * dvar, dvar / keep)
+            return Gaussian(dy.mean + (2 * self.p / keep) * x.mean * dvar, dvar / keep)  # (5.13)
 
         return y, backward
 

@@ -35,7 +35,7 @@ class Statistic:
         self.value, self.momentum, self.updates = value, momentum, 0
 
     def update(self, seen):
-        self.value = (1 - self.momentum) * self.value + self.momentum * seen
+        self.value = (1 - self.momentum) * self.value + self.momentum * seen  # (5.5)
         self.updates += 1
 
     def absorb(self, other):

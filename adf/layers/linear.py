@@ -31,14 +31,14 @@ class LinearLaw(Layer):
     def predict(self, x):
         self.check(x)
         w = self.weights()
-        return Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))  # (1.4)
+        return Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))  # (2.4)
 
     def forward(self, x):
         w, y, shape = self.weights(), self.predict(x), x.mean.shape
 
         def backward(dy):
             dmean = self.adjoint(w, dy.mean, shape)
-            return Gaussian(dmean, None if dy.var is None else self.adjoint(w * w, dy.var, shape))
+            return Gaussian(dmean, None if dy.var is None else self.adjoint(w * w, dy.var, shape))  # (2.11)
 
         return y, backward
 
@@ -66,7 +66,7 @@ class LearnedLinearLaw(LinearLaw):
             return y
         shape = [1] * y.mean.ndim
         shape[self.channel_axis] = -1
-        return Gaussian(y.mean + self.bias.value.reshape(shape), y.var)  # the bias of (1.4)
+        return Gaussian(y.mean + self.bias.value.reshape(shape), y.var)  # the bias of (2.4)
 
     def forward(self, x):
         y, back = super().forward(x)
@@ -75,7 +75,7 @@ class LearnedLinearLaw(LinearLaw):
         def backward(dy):
             dw = self.weight_grad(x.mean, dy.mean)
             if dy.var is not None:
-                dw = dw + 2 * w * self.weight_grad(x.var, dy.var)
+                dw = dw + 2 * w * self.weight_grad(x.var, dy.var)  # (2.12)
             self.weight.grad += dw
             if self.bias is not None:
                 axis = self.channel_axis % dy.mean.ndim
@@ -208,7 +208,7 @@ class ConvTranspose2d(Conv2d):
 
     def apply(self, w, x):
         shape = (len(x), self.out_channels, *self.output_size(x.shape[2:]))
-        return self.map.adjoint(w, x, shape)
+        return self.map.adjoint(w, x, shape)  # (2.6)
 
     def adjoint(self, w, dy, shape):
         return self.map.apply(w, dy)[:, :, : shape[2], : shape[3]]  # output_padding can add rows

@@ -36,12 +36,12 @@ class BatchNorm2d(Layer):
         n = x.mean.size // self.num_features
         if n == 0:
             raise ValueError(f"BatchNorm2d expects a batch of at least one image, got an array of shape {x.mean.shape}")
-        m = over_pixels(x.mean) / n
+        m = over_pixels(x.mean) / n  # (5.1)
         centred = x.mean - per_channel(m)
         total = over_pixels(centred * centred) / n
         if x.var is not None:
-            total = total + over_pixels(x.var) / n
-        k = self.scale.value / xp.sqrt(total + self.eps)
+            total = total + over_pixels(x.var) / n  # (5.2)
+        k = self.scale.value / xp.sqrt(total + self.eps)  # (5.3)
         y = normalised(x, m, k, self.shift.value)
         self.running_mean.update(m)
         self.running_var.update(total)
@@ -49,23 +49,23 @@ class BatchNorm2d(Layer):
         def backward(dy):
             dk = over_pixels(dy.mean * centred)
             if dy.var is not None:
-                dk = dk + 2 * k * over_pixels(dy.var * x.var)
+                dk = dk + 2 * k * over_pixels(dy.var * x.var)  # (5.6)
             dshift = over_pixels(dy.mean)
-            self.scale.grad += dk / xp.sqrt(total + self.eps)
+            self.scale.grad += dk / xp.sqrt(total + self.eps)  # (5.7)
             self.shift.grad += dshift
-            dtotal = -0.5 * dk * k / (total + self.eps)
+            dtotal = -0.5 * dk * k / (total + self.eps)  # (5.8)
             dmean = per_channel(k) * (dy.mean - per_channel(dshift / n)) + per_channel(2 * dtotal / n) * centred
             if x.var is None:
-                return Gaussian(dmean, None)
+                return Gaussian(dmean, None)  # (5.9)
             dvar = xp.zeros_like(x.var) if dy.var is None else per_channel(k * k) * dy.var
-            return Gaussian(dmean, dvar + per_channel(dtotal / n))
+            return Gaussian(dmean, dvar + per_channel(dtotal / n))  # (5.10)
 
         return y, backward
 
 
 def normalised(x, m, k, shift):
     mean = per_channel(k) * (x.mean - per_channel(m)) + per_channel(shift)
-    return Gaussian(mean, None if x.var is None else per_channel(k * k) * x.var)
+    return Gaussian(mean, None if x.var is None else per_channel(k * k) * x.var)  # (5.4)
 
 
 def over_pixels(array):

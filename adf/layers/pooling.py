@@ -26,7 +26,7 @@ class AvgPool2d(LinearLaw):
         check_window(self, self.map, x.mean.shape[2:], self.kernel_size)
 
     def weights(self):
-        return 1 / (self.kernel_size[0] * self.kernel_size[1])
+        return 1 / (self.kernel_size[0] * self.kernel_size[1])  # (2.5)
 
     def _kernel(self, w, x):
         return xp.full((1, 1, *self.kernel_size), w, x.dtype)
@@ -53,7 +53,7 @@ class GlobalAvgPool2d(Layer):
         shape = x.mean.shape
         n = shape[2] * shape[3]
         var = None if x.var is None else x.var.sum(axis=(2, 3), keepdims=True) / n**2
-        y = Gaussian(x.mean.sum(axis=(2, 3), keepdims=True) / n, var)
+        y = Gaussian(x.mean.sum(axis=(2, 3), keepdims=True) / n, var)  # (2.5)
 
         def backward(dy):
             dvar = None if dy.var is None else xp.broadcast_to(dy.var / n**2, shape)
@@ -87,7 +87,7 @@ class MaxPool2d(Layer):
             *(tournament([Gaussian(*(None if f is None else f[place] for f in x)) for place in row]) for row in places),
             strict=True,
         )
-        y, column_back = tournament(list(rows))
+        y, column_back = tournament(list(rows))  # (4.8)
 
         def backward(dy):
             dx = Gaussian(*(None if f is None else xp.zeros(shape, dy.mean.dtype) for f in x))
@@ -132,14 +132,14 @@ def maximum(a, b):
     if a.var is None:
         y = Gaussian(xp.maximum(a.mean, b.mean), None)
     else:
-        y = Gaussian(*moments.maximum(*a, *b))
+        y = Gaussian(*moments.maximum(*a, *b))  # (4.5)
 
     def backward(dy):
         if a.var is None:
             first = a.mean >= b.mean
             return Gaussian(dy.mean * first, None), Gaussian(dy.mean * ~first, None)
         dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
-        dmean_a, dvar_a, dmean_b, dvar_b = moments.maximum_backward(*a, *b, dy.mean, dvar)
+        dmean_a, dvar_a, dmean_b, dvar_b = moments.maximum_backward(*a, *b, dy.mean, dvar)  # (4.7)
         return Gaussian(dmean_a, dvar_a), Gaussian(dmean_b, dvar_b)
 
     return y, backward

@@ -27,7 +27,7 @@ class Upsample(Layer):
         down = xp.asarray(weights(height, self.scale_factor[0], self.mode), x.mean.dtype)
         across = xp.asarray(weights(width, self.scale_factor[1], self.mode), x.mean.dtype)
         mean = xp.matmul(xp.matmul(down, x.mean), across.T)
-        y = Gaussian(mean, None if x.var is None else xp.matmul(xp.matmul(down**2, x.var), (across**2).T))
+        y = Gaussian(mean, None if x.var is None else xp.matmul(xp.matmul(down**2, x.var), (across**2).T))  # (2.8)
 
         def backward(dy):
             dmean = xp.matmul(xp.matmul(down.T, dy.mean), across)
@@ -46,5 +46,5 @@ def weights(size, factor, mode):
         centre = (output + 0.5) / factor - 0.5
         left = math.floor(centre)
         for pixel, share in ((left, left + 1 - centre), (left + 1, centre - left)):
-            row[min(max(pixel, 0), size - 1)] += share
+            row[min(max(pixel, 0), size - 1)] += share  # (2.7)
     return rows

@@ -8,7 +8,7 @@ from .. import montecarlo
 from ..backend import to_host, xp
 from ..gaussian import Gaussian
 
-SECOND_ORDER = {1: 1 / 2, -1: -1 / 2}  # central differences: steps and weights
+SECOND_ORDER = {1: 1 / 2, -1: -1 / 2}  # central differences: steps and weights (6.7)
 FOURTH_ORDER = {1: 2 / 3, -1: -2 / 3, 2: -1 / 12, -2: 1 / 12}
 GRADIENT_BOUND = {"float64": 1e-6, "float32": 1e-4}
 
@@ -99,7 +99,7 @@ def slopes(layer, x, dy, exact, rng, step=1e-5, stencil=FOURTH_ORDER):
         for p, value in zip(layer.parameters(), point[n:], strict=True):
             p.value = value
         y = layer.forward(Gaussian(*point[:n]))[0]
-        return sum(float((d * f).sum()) for d, f in zip(dy, y, strict=True) if d is not None)
+        return sum(float((d * f).sum()) for d, f in zip(dy, y, strict=True) if d is not None)  # (6.6)
 
     for i, (value, g) in enumerate(zip(point, exact, strict=True)):
         direction = xp.asarray(rng.standard_normal(g.shape))

@@ -1,0 +1,107 @@
+"""What all lessons share: one pixel on the border of a yeast cell, a small trained network, and the books.
+
+    image()             the noisy image: a Gaussian (1, 1, 32, 32); our pixel is PIXEL = (row, column)
+    network()           adf.UNet(1, 3, widths=(8, 16, 32), norm=True), trained; segmenter() has its head, too
+    biography()         our pixel behind every layer: ADF's Gaussian beside samples, a list of Station
+    draw(stations)      the sampled densities, ADF's Gaussian and its 99 % band, in one row of panels
+    account(kind)       the books: what each approximation adds to log Var of our logit, with an interval
+    waterfall(entries)  the books as a picture
+
+`python notebooks/course.py` trains the network again. Every seed is fixed, so a number is the same wherever it is
+printed; where the environment variable FAST is set, samples are fewer.
+The image, the network and its layers one by one are in pixel.py, the books in books.py.
+"""
+
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from books import account, waterfall
+from pixel import FAST, LEVEL, NOISE_VAR, PIXEL, Step, image, labels, network, segmenter, steps, train
+from scipy import stats
+
+from adf import Gaussian
+from adf.backend import default_rng, to_host, xp
+from adf.budget.stages import normal
+from adf.layers import Identity
+from adf.parallel import in_order
+
+__all__ = [
+    "FAST",
+    "LEVEL",
+    "NOISE_VAR",
+    "PIXEL",
+    "Station",
+    "account",
+    "biography",
+    "draw",
+    "image",
+    "labels",
+    "network",
+    "segmenter",
+    "steps",
+    "waterfall",
+]
+SAMPLES, CHUNK = (500, 100) if FAST else (2_000, 100)  # noisy images of the biography, and how many at once
+
+
+class Station(NamedTuple):
+    """Our pixel behind one layer, in the channel where ADF's variance is the largest."""
+
+    name: str
+    layer: Any
+    adf: Gaussian  # of two floats
+    samples: Any  # (n,) floats, the same n noisy images at every station
+
+
+def biography():
+    """The Stations of our pixel: the image, then every layer of the network."""
+    x, state, places = image(), (image(),), []
+    walk = [Step(Identity(), "image"), *steps(network())]
+    gaussians = []
+    for step in walk:
+        state = step(state)
+        mean, var = (to_host(field)[0, :, *step.place] for field in state[0])
+        places.append((var.argmax(), *step.place))
+        gaussians.append(Gaussian(float(mean[var.argmax()]), float(var.max())))
+
+    def push(start):
+        host = Gaussian(*(to_host(field)[0] for field in x))
+        state, found = (Gaussian(xp.asarray(normal(host, CHUNK, default_rng((SAMPLES, start)), "float32"))),), []
+        for step, place in zip(walk, places, strict=True):
+            state = step(state)
+            found.append(to_host(state[0].mean)[:, *place])
+        return found
+
+    samples = np.concatenate(in_order(push, range(0, SAMPLES, CHUNK)), axis=1)
+    return [Station(step.name, step.layer, *pair) for step, *pair in zip(walk, gaussians, samples, strict=True)]
+
+
+def draw(stations):
+    """Draws one panel a station: samples grey, ADF's Gaussian black, the ends of its 99 % band dashed. Prints them."""
+    figure, panels = plt.subplots(
+        1, len(stations), figsize=(min(3.7 * len(stations), 14), 3.4), squeeze=False, layout="constrained"
+    )
+    for axes, station in zip(panels[0], stations, strict=True):
+        mean, sigma = station.adf.mean, station.adf.var**0.5
+        low, high = stats.norm.interval(LEVEL, mean, sigma)
+        inside = (station.samples > low) & (station.samples < high)
+        share = stats.binomtest(int(inside.sum()), inside.size).proportion_ci(LEVEL)
+        sampled = f"sampled {station.samples.mean():+.3f}, {station.samples.std(ddof=1):.3f}"
+        interval = f"{inside.mean():.1%} of the samples in the band [{share.low:.1%}, {share.high:.1%}]"
+        print(f"{station.name}: μ, σ by ADF {mean:+.3f}, {sigma:.3f}; {sampled}; {interval}")
+        ends = np.percentile(station.samples, [0.1, 99.9])
+        grid = np.linspace(min(ends[0], mean - 3.5 * sigma), max(ends[1], mean + 3.5 * sigma), 201)
+        heights, _, _ = axes.hist(station.samples, grid[::4], density=True, color="0.75", label="sampled")
+        axes.plot(grid, stats.norm.pdf(grid, mean, sigma), "k", linewidth=2, label="ADF")
+        for end in low, high:
+            axes.axvline(end, color="k", linestyle="--", linewidth=1, label="ADF, 99 % band" if end == low else None)
+        peak = stats.norm.pdf(0, 0, sigma)
+        top = 1.1 * max(peak, min(heights.max(), 6 * peak))
+        cut = " (spike cut off)" if heights.max() > top else ""
+        axes.set(title=f"{station.name}: σ {sigma:.3f}", xlabel="activation", ylim=(0, top), ylabel="density" + cut)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+
+
+if __name__ == "__main__":
+    train()
