@@ -9,6 +9,15 @@ train: $(VENV)/ready
 test: $(VENV)/ready
 	$(VENV)/bin/python -m pytest -q
 
+notebooks: $(VENV)/ready  # every lesson and solution from the top, outputs stored
+	$(VENV)/bin/python notebooks/execute.py
+
+book: $(VENV)/ready  # the course as a website
+	$(VENV)/bin/python notebooks/book.py
+
+equations: $(VENV)/ready  # notebooks/EQUATIONS.md: from every equation to its code, its test and its error
+	$(VENV)/bin/python notebooks/equations.py
+
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 
@@ -19,4 +28,4 @@ $(VENV)/ready: requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.PHONY: train test lint
+.PHONY: train test notebooks book equations lint

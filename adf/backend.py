@@ -46,7 +46,7 @@ name = os.environ.get("ADF_BACKEND", "numpy")
 xp, special = _load(name)
 STACK_BLOCK = 1 << 19 if name == "numpy" else 1 << 27  # elements of a stack of layers/correlate.py: 2 MiB, for a cache
 SMALL_PRODUCT, TILE, LONG_TILE = 10**6, 128, 1024  # multiply-adds; columns of a product's tile; of a contraction's
-default_rng = numpy.random.default_rng
+host, default_rng = numpy, numpy.random.default_rng  # for what lies on the host, whatever the backend
 
 
 def to_host(array):

@@ -26,12 +26,12 @@ class Dirichlet(NamedTuple):
     @property
     def probabilities(self):
         """m_k = E[p_k] = alpha_k / alpha_0, (N, K, H, W)."""
-        return self.concentration / self.strength
+        return self.concentration / self.strength  # (7.3)
 
     @property
     def class_std(self):
         """Standard deviation (not variance) of p_k: sqrt(m_k (1 - m_k) / (alpha_0 + 1)), (N, K, H, W)."""
-        return bernoulli_std(self.probabilities) / xp.sqrt(self.strength + 1)
+        return bernoulli_std(self.probabilities) / xp.sqrt(self.strength + 1)  # (7.4)
 
     @property
     def entropy(self):
@@ -44,12 +44,12 @@ class Dirichlet(NamedTuple):
         """E[-sum_k p_k log p_k] = psi(alpha_0 + 1) - sum_k m_k psi(alpha_k + 1), in nats, (N, H, W)."""
         a = self.concentration
         mean_psi = (self.probabilities * special.digamma(a + 1)).sum(axis=1)
-        return special.digamma(self.strength + 1)[:, 0] - mean_psi
+        return special.digamma(self.strength + 1)[:, 0] - mean_psi  # (7.6)
 
     @property
     def mutual_information(self):
         """Entropy of the mean minus expected entropy, in nats, (N, H, W): what knowing p would tell of the class."""
-        return self.entropy - self.expected_entropy
+        return self.entropy - self.expected_entropy  # (7.7)
 
 
 class DirichletHead:
@@ -86,15 +86,15 @@ class DirichletHead:
         m = xp.exp(log_m)
         q = (m * v).sum(axis=1, keepdims=True)
         r = xp.sqrt(q)
-        s = c1 + c2 * r
+        s = c1 + c2 * r  # (7.1)
         y = log_m - xp.log(s)
 
         def backward(dy):
             total = dy.sum(axis=1, keepdims=True)
             self.c1.grad -= (total / s).sum() * special.expit(raw1)  # the derivative of softplus is expit
             self.c2.grad -= (total * r / s).sum() * special.expit(raw2)
-            h = -total * c2 / (2 * s * (r + (r == 0))) * (s > c1)  # dL/dq
-            dmean = dy - m * total + h * m * (v - q)
+            h = -total * c2 / (2 * s * (r + (r == 0))) * (s > c1)  # dL/dq (7.11)
+            dmean = dy - m * total + h * m * (v - q)  # (7.12)
             return Gaussian(dmean.astype(x.mean.dtype), (h * m).astype(x.var.dtype))
 
         return y, backward
@@ -104,7 +104,7 @@ def dirichlet_nll(log_concentration, labels, smoothing):
     """Conditional negative log-likelihood -log Dir(y; alpha) of the smoothed one-hot label y, and backward.
 
     y_k = (1 - smoothing) [k = label] + smoothing / K lies inside the simplex, where the density is finite:
-    NLL = sum_k lgamma(alpha_k) - lgamma(alpha_0) - sum_k (alpha_k - 1) log y_k, summed over pixels.
+    NLL = sum_k lgamma(alpha_k) - lgamma(alpha_0) - sum_k (alpha_k - 1) log y_k, summed over pixels.  (7.8)
     log_concentration: (N, K, H, W) float64; labels: (N, H, W) integers. backward(dloss) returns dL/dlog alpha.
     Finite wherever alpha does not overflow: lgamma(alpha) = lgamma(1 + alpha) - log alpha, and psi likewise, hold where
     alpha underflows to 0. Source: Gast & Roth, CVPR 2018, section 4.
@@ -114,12 +114,12 @@ def dirichlet_nll(log_concentration, labels, smoothing):
     a_0 = (a - log_m)[:, :1]  # log alpha_0
     alpha, alpha_0 = xp.exp(a), xp.exp(a_0)
     rest = math.log(smoothing / classes)
-    log_y = rest + (math.log1p(smoothing / classes - smoothing) - rest) * one_hot(labels, classes)
+    log_y = rest + (math.log1p(smoothing / classes - smoothing) - rest) * one_hot(labels, classes)  # (7.9)
     loss = (special.gammaln(1 + alpha) - a - (alpha - 1) * log_y).sum() - (special.gammaln(1 + alpha_0) - a_0).sum()
 
     def backward(dloss):
-        psi = special.digamma(1 + alpha) - special.digamma(1 + alpha_0)
-        return dloss * (alpha * (psi - log_y) + xp.exp(log_m) - 1)
+        psi = special.digamma(1 + alpha) - special.digamma(1 + alpha_0)  # (7.13)
+        return dloss * (alpha * (psi - log_y) + xp.exp(log_m) - 1)  # (7.14)
 
     return loss, backward
 

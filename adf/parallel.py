@@ -4,10 +4,11 @@ NumPy lets go of the interpreter's lock inside its loops and products. Results c
 how the batch is cut does not depend on the number of threads, so neither does any result.
 """
 
+import collections
 import functools
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from threadpoolctl import ThreadpoolController
 
@@ -28,12 +29,23 @@ def threads():
 
 
 def in_order(function, jobs):
-    """[function(job) for job in jobs], computed by several threads at once."""
+    """Yields function(job) for every job, in their order, computed by several threads at once.
+
+    No result is kept behind the one that was taken. BLAS is held to one thread until all are done.
+    """
     count = min(threads(), len(jobs))
     with _one_at_a_time, _controller().limit(limits=1, user_api="blas"):
         if count <= 1:
-            return [function(job) for job in jobs]
-        return list(_pool(count).map(function, jobs))
+            yield from map(function, jobs)
+            return
+        pending = collections.deque(_pool(count).submit(function, job) for job in jobs)
+        try:
+            while pending:
+                yield pending.popleft().result()
+        finally:  # of a job that failed, or of a caller that wants no more
+            for job in pending:
+                job.cancel()
+            wait(pending)
 
 
 @functools.cache

@@ -2,11 +2,14 @@
 
 from typing import Any, NamedTuple
 
-from .backend import to_host, xp
+from tqdm import tqdm
+
+from .backend import host, to_host, xp
 from .dirichlet import Dirichlet, DirichletHead, bernoulli_std, cross_entropy, dirichlet_nll, log_softmax, xlogx
 from .gaussian import Gaussian
 from .normalise import normalise
 from .parallel import in_order
+from .tiling import tiles
 
 
 class Prediction(NamedTuple):
@@ -70,9 +73,16 @@ class Segmenter:
     def predict(self, images):
         """The fields of a Prediction for images (N, C, H, W) of any size, as arrays of the backend."""
         height, width = images.shape[2:]
-        padded = Gaussian(*(None if f is None else pad(f, self.network) for f in self.input(images)))
-        logits = self.network.predict(padded)
-        logits = Gaussian(*(None if f is None else f[:, :, :height, :width] for f in logits))
+        return self.read(self.padded(images), (slice(height), slice(width)))
+
+    def padded(self, images):
+        """The input, reflected at its lower and right border up to a size that the network can halve."""
+        return Gaussian(*(None if f is None else pad(f, self.network) for f in self.input(images)))
+
+    def read(self, x, kept):
+        """The fields of a Prediction for an input x, of the rows and columns that are kept."""
+        logits = self.network.predict(x)
+        logits = Gaussian(*(None if f is None else f[..., *kept] for f in logits))
         if self.head is None:
             p = xp.exp(log_softmax(logits.mean.astype("float64")))
             fields = p, None, bernoulli_std(p), -xlogx(p).sum(axis=1)
@@ -93,12 +103,44 @@ def pad(array, network):
 def predict(segmenter, images):
     """The Prediction for images (N, C, H, W) of any size and any real dtype: normalised, padded, and cropped back.
 
-    Images are worked on one by one, on all cores, so the answer for an image does not depend on its neighbours. Raises
-    ValueError on other axes, on images without pixels, and on images that are not finite.
+    Images are worked on one by one, on all cores, so the answer for an image does not depend on its neighbours. A U-Net
+    sees an image of more than 1024 pixels a side in tiles, with the same answer. Raises ValueError on other axes, on
+    images without pixels, and on images that are not finite.
     """
     images = check_images(images)
-    parts = in_order(segmenter.predict, [images[n : n + 1] for n in range(len(images))])
-    return Prediction(*(None if f[0] is None else to_host(xp.concatenate(f)) for f in zip(*parts, strict=True)))
+    singles, cut = [images[n : n + 1] for n in range(len(images))], tiles(images.shape[2:], segmenter.network)
+    if len(cut) > 1:
+        return joined([in_tiles(segmenter, image, cut) for image in singles], host)
+    return on_host(joined(list(in_order(segmenter.predict, singles)), xp))
+
+
+def joined(parts, library):
+    if len(parts) == 1:  # a large image is not copied
+        return parts[0]
+    return Prediction(*(None if f[0] is None else library.concatenate(f) for f in zip(*parts, strict=True)))
+
+
+def in_tiles(segmenter, image, cut):
+    """The Prediction for one image, normalised as a whole, tile by tile; with a progress bar on a terminal."""
+    x, whole = segmenter.padded(image), None
+
+    def work(tile):
+        seen = Gaussian(*(None if f is None else xp.ascontiguousarray(f[..., *tile.seen]) for f in x))
+        return on_host(segmenter.read(seen, tile.kept))
+
+    done = tqdm(in_order(work, cut), total=len(cut), unit=" tiles", leave=False, disable=None)
+    for tile, part in zip(cut, done, strict=True):
+        if whole is None:
+            shapes = (None if f is None else (*f.shape[:-2], *image.shape[2:]) for f in part)
+            whole = Prediction(*(f if f is None else host.empty(s, f.dtype) for f, s in zip(part, shapes, strict=True)))
+        for field, values in zip(whole, part, strict=True):
+            if field is not None:
+                field[..., *tile.place] = values
+    return whole
+
+
+def on_host(prediction):
+    return Prediction(*(None if field is None else to_host(field) for field in prediction))
 
 
 def check_images(images):

@@ -13,9 +13,10 @@ MICRO_BATCH = 4  # images that go through the network together
 def train_step(segmenter, optimizer, images, labels):
     """Moves the segmenter's parameters against the gradient of the mean loss per pixel, and returns that loss.
 
-    images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes. The result does not
-    depend on the number of threads. Raises ValueError on other shapes, images that are not finite, and labels that are
-    no integers or out of range; and, with the parameters unchanged, where the loss is not finite.
+    images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes. Gradients
+    accumulate over micro-batches, so a batch of any size fits, and the result does not depend on the number of threads.
+    Raises ValueError on other shapes, images that are not finite, and labels that are no integers or out of range; and,
+    with the parameters unchanged, where the loss is not finite.
     """
     images, labels = check_images(images), check_labels(images, labels)
 
@@ -25,21 +26,21 @@ def train_step(segmenter, optimizer, images, labels):
         backward(1 / labels.size)  # (8.2)
         return loss, [p.grad for p in replica.parameters()], replica.network.statistics()
 
-    parameters, loss = segmenter.parameters(), 0
+    parameters, loss, seen = segmenter.parameters(), 0, []
     for p in parameters:
         p.grad = xp.zeros_like(p.value)
     rows = [slice(start, start + MICRO_BATCH) for start in range(0, len(images), MICRO_BATCH)]
-    results = in_order(work, rows)
-    for part, grads, _ in results:
+    for part, grads, statistics in in_order(work, rows):
         loss = loss + part
+        seen.append(statistics)
         for p, grad in zip(parameters, grads, strict=True):
             p.grad += grad  # (6.11)
     loss = float(to_host(loss / labels.size))
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss}, and the parameters are left as they were: try a lower learning rate")
     optimizer.step()
-    for _, _, seen in results:
-        for statistic, other in zip(segmenter.network.statistics(), seen, strict=True):
+    for statistics in seen:
+        for statistic, other in zip(segmenter.network.statistics(), statistics, strict=True):
             statistic.absorb(other)
     return loss
 

@@ -56,51 +56,55 @@ class Station(NamedTuple):
 
 def biography():
     """The Stations of our pixel: the image, then every layer of the network."""
-    x, state, places = image(), (image(),), []
-    walk = [Step(Identity(), "image"), *steps(network())]
-    gaussians = []
+    x, walk, places, gaussians = image(), [Step(Identity(), "image"), *steps(network())], [], []
+    state = (x,)
     for step in walk:
         state = step(state)
         mean, var = (to_host(field)[0, :, *step.place] for field in state[0])
         places.append((var.argmax(), *step.place))
         gaussians.append(Gaussian(float(mean[var.argmax()]), float(var.max())))
+    host = Gaussian(*(to_host(field)[0] for field in x))
 
     def push(start):
-        host = Gaussian(*(to_host(field)[0] for field in x))
-        state, found = (Gaussian(xp.asarray(normal(host, CHUNK, default_rng((SAMPLES, start)), "float32"))),), []
+        points = normal(host, CHUNK, default_rng((SAMPLES, start)), host.mean.dtype)
+        state, found = (Gaussian(xp.asarray(points)),), []
         for step, place in zip(walk, places, strict=True):
             state = step(state)
             found.append(to_host(state[0].mean)[:, *place])
         return found
 
-    samples = np.concatenate(in_order(push, range(0, SAMPLES, CHUNK)), axis=1)
+    samples = np.concatenate(list(in_order(push, range(0, SAMPLES, CHUNK))), axis=1)
     return [Station(step.name, step.layer, *pair) for step, *pair in zip(walk, gaussians, samples, strict=True)]
 
 
 def draw(stations):
     """Draws one panel a station: samples grey, ADF's Gaussian black, the ends of its 99 % band dashed. Prints them."""
-    figure, panels = plt.subplots(
-        1, len(stations), figsize=(min(3.7 * len(stations), 14), 3.4), squeeze=False, layout="constrained"
-    )
-    for axes, station in zip(panels[0], stations, strict=True):
-        mean, sigma = station.adf.mean, station.adf.var**0.5
+    size = min(3.7 * len(stations), 14), 3.4
+    figure, panels = plt.subplots(1, len(stations), figsize=size, squeeze=False, layout="constrained")
+    for axes, (name, _, adf, samples) in zip(panels[0], stations, strict=True):
+        mean, sigma = adf.mean, adf.var**0.5
         low, high = stats.norm.interval(LEVEL, mean, sigma)
-        inside = (station.samples > low) & (station.samples < high)
-        share = stats.binomtest(int(inside.sum()), inside.size).proportion_ci(LEVEL)
-        sampled = f"sampled {station.samples.mean():+.3f}, {station.samples.std(ddof=1):.3f}"
-        interval = f"{inside.mean():.1%} of the samples in the band [{share.low:.1%}, {share.high:.1%}]"
-        print(f"{station.name}: μ, σ by ADF {mean:+.3f}, {sigma:.3f}; {sampled}; {interval}")
-        ends = np.percentile(station.samples, [0.1, 99.9])
-        grid = np.linspace(min(ends[0], mean - 3.5 * sigma), max(ends[1], mean + 3.5 * sigma), 201)
-        heights, _, _ = axes.hist(station.samples, grid[::4], density=True, color="0.75", label="sampled")
-        axes.plot(grid, stats.norm.pdf(grid, mean, sigma), "k", linewidth=2, label="ADF")
+        inside = int(((samples > low) & (samples < high)).sum())
+        share = stats.binomtest(inside, len(samples)).proportion_ci(LEVEL)
+        print(
+            f"{name}: μ, σ by ADF {mean:+.3f}, {sigma:.3f}; sampled {samples.mean():+.3f}, {samples.std(ddof=1):.3f}; "
+            f"{inside / len(samples):.1%} of the samples in the band [{share.low:.1%}, {share.high:.1%}]"
+        )
+        _panel(axes, mean, sigma, samples)
         for end in low, high:
-            axes.axvline(end, color="k", linestyle="--", linewidth=1, label="ADF, 99 % band" if end == low else None)
-        peak = stats.norm.pdf(0, 0, sigma)
-        top = 1.1 * max(peak, min(heights.max(), 6 * peak))
-        cut = " (spike cut off)" if heights.max() > top else ""
-        axes.set(title=f"{station.name}: σ {sigma:.3f}", xlabel="activation", ylim=(0, top), ylabel="density" + cut)
+            axes.axvline(end, color="k", linestyle="--", linewidth=1, label="its 99 % band" if end == low else None)
+        axes.set(title=f"{name}: σ {sigma:.3f} by ADF", xlabel="activation")
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+
+
+def _panel(axes, mean, sigma, samples):
+    """Both densities; a spike of the samples may be six times as high as the Gaussian, what is higher is cut off."""
+    ends, peak = np.percentile(samples, [0.1, 99.9]), stats.norm.pdf(0) / sigma
+    grid = np.linspace(min(ends[0], mean - 3.5 * sigma), max(ends[1], mean + 3.5 * sigma), 201)
+    heights, _, _ = axes.hist(samples, grid[::4], density=True, color="0.75", label="sampled")
+    axes.plot(grid, stats.norm.pdf(grid, mean, sigma), "k", linewidth=2, label="Gaussian of ADF")
+    cut = " (spike cut off)" if heights.max() > 6 * peak else ""
+    axes.set(ylim=(0, 1.1 * max(peak, min(heights.max(), 6 * peak))), ylabel="density" + cut)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,6 @@ def gradient_errors(layer, x, rng, step=1e-5):
     """
     dy = random_like(rng, layer.forward(x)[0])
     exact = gradients(layer, x, dy)
-    errors = [relative(*pair) for pair in slopes(layer, x, dy, exact, rng, step, SECOND_ORDER)]
+    errors = [relative(*pair) for pair in slopes(layer, x, dy, exact, rng, step, SECOND_ORDER)]  # (6.6), (6.7)
     fields = len(exact) - len(layer.parameters())
     return np.array([max(errors[:fields]), *errors[fields:]])

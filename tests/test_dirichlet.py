@@ -28,7 +28,7 @@ def test_concentration_is_the_formula():
     mu, v = (to_host(f) for f in x)
     m = np.exp(mu) / np.exp(mu).sum(axis=1, keepdims=True)
     s = np.log1p(np.exp(-1)) + np.log1p(np.exp(0.5)) * np.sqrt((m * v).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(alpha, m / s, rtol=1e-13)
+    np.testing.assert_allclose(alpha, m / s, rtol=1e-13)  # (7.1)
 
 
 def test_evidence_falls_with_the_variance():
@@ -42,11 +42,11 @@ def test_likelihood_is_that_of_scipy():
     rng = np.random.default_rng(1)
     alpha, labels = rng.gamma(2.0, size=(2, 3, 4, 5)) + 0.01, rng.integers(0, 3, (2, 4, 5))
     loss, _ = dirichlet_nll(xp.log(xp.asarray(alpha)), xp.asarray(labels), SMOOTHING)
-    target = (1 - SMOOTHING) * np.eye(3) + SMOOTHING / 3
+    target = (1 - SMOOTHING) * np.eye(3) + SMOOTHING / 3  # (7.9)
     want = sum(
         -stats.dirichlet(alpha[n, :, i, j]).logpdf(target[labels[n, i, j]]) for n, i, j in np.ndindex(labels.shape)
     )
-    np.testing.assert_allclose(float(loss), want, rtol=1e-12)
+    np.testing.assert_allclose(float(loss), want, rtol=1e-12)  # (7.8)
 
 
 def test_cross_entropy_is_that_of_scipy():
@@ -74,7 +74,7 @@ def test_gradient_of_head_and_likelihood():
     for field in (0, 1):
         d = random_like(rng, x)[field]
         up, down = (loss(x._replace(**{x._fields[field]: x[field] + h * d})) for h in (step, -step))
-        np.testing.assert_allclose((up - down) / (2 * step), float((dx[field] * d).sum()), rtol=1e-6)
+        np.testing.assert_allclose((up - down) / (2 * step), float((dx[field] * d).sum()), rtol=1e-6)  # (7.14)
     for p in layer.parameters():
         p.value = p.value + step
         up = loss(x)
@@ -96,7 +96,7 @@ def test_gradient_of_the_head_alone():
         for h in (step, -step)
     )
     analytic = sum(float((f * d).sum()) for f, d in zip(dx, direction, strict=True))
-    np.testing.assert_allclose((up - down) / (2 * step), analytic, rtol=1e-6)
+    np.testing.assert_allclose((up - down) / (2 * step), analytic, rtol=1e-6)  # (7.11), (7.12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -132,7 +132,7 @@ def test_two_classes_are_equally_uncertain():
 def test_likelihood_where_every_concentration_underflows():
     log_alpha = xp.full((1, 3, 1, 1), -800.0)
     loss, backward = dirichlet_nll(log_alpha, xp.zeros((1, 1, 1), "int64"), SMOOTHING)
-    assert np.isfinite(float(loss)) and bool(xp.isfinite(backward(1.0)).all())
+    assert np.isfinite(float(loss)) and bool(xp.isfinite(backward(1.0)).all())  # (7.13)
 
 
 def test_bad_head_input():
@@ -151,14 +151,14 @@ def test_uncertainties_against_samples():
         p = rng.dirichlet(a, n)
         entropy = -np.sum(p * np.log(np.where(p > 0, p, 1)), axis=1)
         for got, sample in (
-            (d.probabilities[0, :, 0, i], p),
-            (d.class_std[0, :, 0, i] ** 2, (p - p.mean(axis=0)) ** 2),
-            (d.expected_entropy[0, 0, i], entropy),
+            (d.probabilities[0, :, 0, i], p),  # (7.3)
+            (d.class_std[0, :, 0, i] ** 2, (p - p.mean(axis=0)) ** 2),  # (7.4)
+            (d.expected_entropy[0, 0, i], entropy),  # (7.6)
         ):
             error = sample.std(axis=0) / np.sqrt(n)
             assert np.all(np.abs(to_host(got) - sample.mean(axis=0)) < 6 * error)
     m = alpha / alpha.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(to_host(d.entropy)[0, 0], -(m * np.log(m)).sum(axis=1), rtol=1e-12)
     information = to_host(d.mutual_information)[0, 0]
-    np.testing.assert_allclose(information, to_host(d.entropy - d.expected_entropy)[0, 0])
+    np.testing.assert_allclose(information, to_host(d.entropy - d.expected_entropy)[0, 0])  # (7.7)
     assert np.all(np.diff(information[1:]) < 0) and np.all(information > 0)  # more evidence, less left to learn

@@ -25,7 +25,7 @@ CASES = {
     "Identity": (lambda: adf.Identity(), (2, 3, 4, 5), True),
     "Linear": (lambda: adf.Linear(6, 4, rng=1), (3, 6), True),
     "Linear, no bias": (lambda: adf.Linear(1, 1, bias=False, rng=1), (1, 1), True),
-    "Conv2d 3 x 3": (lambda: adf.Conv2d(3, 4, 3, padding=1, rng=1), (2, 3, 6, 5), True),
+    "Conv2d 3 x 3": (lambda: adf.Conv2d(3, 4, 3, padding=1, rng=1), (2, 3, 6, 5), True),  # (2.11), (2.12)
     "Conv2d 1 x 1": (lambda: adf.Conv2d(3, 4, 1, bias=False, rng=1), (2, 3, 4, 5), True),
     "Conv2d everything": (lambda: adf.Conv2d(4, 6, (3, 2), (2, 3), (1, 2), (2, 1), 2, rng=1), (2, 4, 9, 8), True),
     "Conv2d depthwise": (lambda: adf.Conv2d(4, 4, 3, padding=2, dilation=2, groups=4, rng=1), (1, 4, 7, 7), True),
@@ -52,10 +52,10 @@ CASES = {
     "Upsample, nearest": (lambda: adf.Upsample(2, "nearest"), (2, 3, 4, 5), True),
     "Upsample, bilinear": (lambda: adf.Upsample((3, 2)), (2, 3, 4, 5), True),
     "Upsample, one pixel": (lambda: adf.Upsample(4), (1, 2, 1, 1), True),
-    "Dropout": (lambda: adf.Dropout(0.3), (3, 4, 5), None),
-    "BatchNorm2d": (lambda: batch_norm(3), (4, 3, 3, 5), True),
-    "Sequential": (lambda: adf.Sequential(adf.Conv2d(2, 3, 3, rng=1), adf.LeakyReLU()), (1, 2, 5, 4), False),
-    "Concat": (lambda: adf.Concat(adf.Identity(), adf.Conv2d(2, 3, 1, rng=1)), (2, 2, 3, 4), True),
+    "Dropout": (lambda: adf.Dropout(0.3), (3, 4, 5), None),  # (5.13)
+    "BatchNorm2d": (lambda: batch_norm(3), (4, 3, 3, 5), True),  # (5.6), (5.7), (5.8), (5.9), (5.10)
+    "Sequential": (lambda: adf.Sequential(adf.Conv2d(2, 3, 3, rng=1), adf.LeakyReLU()), (1, 2, 5, 4), False),  # (6.4)
+    "Concat": (lambda: adf.Concat(adf.Identity(), adf.Conv2d(2, 3, 1, rng=1)), (2, 2, 3, 4), True),  # (6.5)
     "Concat, one pixel spread": (lambda: adf.Concat(adf.GlobalAvgPool2d(), adf.Identity()), (2, 2, 3, 4), True),
     "Add": (lambda: adf.Add(adf.LeakyReLU(0.3), adf.Conv2d(2, 2, 1, rng=1)), (2, 2, 3, 4), False),
     "UNet": (lambda: adf.UNet(1, 3, widths=(3, 4, 5)), (1, 1, 8, 12), False),
@@ -177,12 +177,12 @@ def test_convolution_against_the_naive_loop(stride, padding, dilation, groups, m
     y = layer.predict(Gaussian(xp.asarray(x), xp.asarray(v)))
     geometry = (stride, padding, dilation, groups)
     mean = naive_correlation(x, w, *geometry) + b.reshape(1, -1, 1, 1)
-    np.testing.assert_allclose(to_host(y.mean), mean, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(to_host(y.mean), mean, rtol=1e-12, atol=1e-12)  # (2.9), (2.10)
     np.testing.assert_allclose(to_host(y.var), naive_correlation(v, w * w, *geometry), rtol=1e-12)
     # the adjoint by its definition <A x, y> = <x, A' y>, the weight gradient by linearity: <A(w) x, y> = <w, dw>
     cotangent = xp.asarray(rng.normal(size=mean.shape))
     right = float((layer.apply(layer.weight.value, xp.asarray(x)) * cotangent).sum())
-    left = float((layer.adjoint(layer.weight.value, cotangent, x.shape) * xp.asarray(x)).sum())
+    left = float((layer.adjoint(layer.weight.value, cotangent, x.shape) * xp.asarray(x)).sum())  # (2.13)
     dw = layer.weight_grad(xp.asarray(x), cotangent)
     np.testing.assert_allclose([left, float((dw * layer.weight.value).sum())], right, rtol=1e-12)
 

@@ -34,9 +34,9 @@ def one_hot(labels, classes=3):
 def test_confusion_dice_iou_by_hand():
     counts = metrics.confusion(np.uint8([[0, 0, 1], [1, 1, 2]]), np.uint8([[0, 1, 1], [1, 2, 2]]), 4)
     assert counts.dtype == np.int64
-    assert counts.tolist() == [[1, 1, 0, 0], [0, 2, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    np.testing.assert_allclose(metrics.dice(counts), [2 / 3, 4 / 6, 2 / 3, np.nan])
-    np.testing.assert_allclose(metrics.iou(counts), [1 / 2, 2 / 4, 1 / 2, np.nan])
+    assert counts.tolist() == [[1, 1, 0, 0], [0, 2, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]  # (8.3)
+    np.testing.assert_allclose(metrics.dice(counts), [2 / 3, 4 / 6, 2 / 3, np.nan])  # (8.4)
+    np.testing.assert_allclose(metrics.iou(counts), [1 / 2, 2 / 4, 1 / 2, np.nan])  # (8.5)
 
 
 def test_a_class_that_is_only_predicted_scores_zero():
@@ -65,8 +65,8 @@ def test_nll_and_brier_against_loops(rng):
         log_loss -= math.log(probabilities[n, labels[n, i, j], i, j])
         for k in range(3):
             squares += (float(probabilities[n, k, i, j]) - (labels[n, i, j] == k)) ** 2
-    assert metrics.nll(labels, probabilities) == pytest.approx(log_loss / labels.size, rel=1e-6)
-    assert metrics.brier(labels, probabilities) == pytest.approx(squares / labels.size, rel=1e-6)
+    assert metrics.nll(labels, probabilities) == pytest.approx(log_loss / labels.size, rel=1e-6)  # (8.6)
+    assert metrics.brier(labels, probabilities) == pytest.approx(squares / labels.size, rel=1e-6)  # (8.7)
 
 
 def test_nll_and_brier_by_hand():
@@ -94,7 +94,7 @@ def test_ece_against_loops(rng):
             expected += inside.mean() * abs(right[inside].mean() - top[inside].mean())
         else:
             assert np.isnan(curve.confidence[b]) and np.isnan(curve.accuracy[b])
-    assert metrics.ece(labels, probabilities, bins=7) == curve.ece == pytest.approx(expected, rel=1e-6)
+    assert metrics.ece(labels, probabilities, bins=7) == curve.ece == pytest.approx(expected, rel=1e-6)  # (8.8)
 
 
 def test_ece_by_hand():
@@ -116,7 +116,7 @@ def test_sparsification_by_hand():
     np.testing.assert_allclose(curve.removed, [0, 1 / 4, 2 / 4, 3 / 4])
     np.testing.assert_allclose(curve.error, [2 / 4, 1 / 3, 1 / 2, 0])
     np.testing.assert_allclose(curve.oracle, [2 / 4, 1 / 3, 0, 0])
-    assert curve.ause == pytest.approx((1 / 2) / 4)
+    assert curve.ause == pytest.approx((1 / 2) / 4)  # (8.10)
 
 
 def test_ties_count_as_the_average_over_all_their_orders():
@@ -151,7 +151,7 @@ def test_risk_coverage_by_hand():
     np.testing.assert_allclose(curve.coverage, [1 / 4, 2 / 4, 3 / 4, 1])
     np.testing.assert_allclose(curve.risk, [0, 1 / 2, 1 / 3, 2 / 4])
     np.testing.assert_allclose(oracle.risk, [0, 0, 1 / 3, 2 / 4])
-    assert curve.aurc == pytest.approx((1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert curve.aurc == pytest.approx((1 / 2 + 1 / 3 + 1 / 2) / 4)  # (8.9)
     assert curve.aurc - oracle.aurc == pytest.approx((1 / 2) / 4)  # the AUSE of the case above
 
 
@@ -192,7 +192,7 @@ def test_auroc_against_all_pairs(rng):
     errors, uncertainty = rng.random(60) < 0.3, rng.integers(0, 8, 60)
     wrong, right = uncertainty[errors], uncertainty[~errors]
     pairs = [(w > r) + 0.5 * (w == r) for w in wrong for r in right]
-    assert metrics.auroc(errors, uncertainty) == pytest.approx(np.mean(pairs))
+    assert metrics.auroc(errors, uncertainty) == pytest.approx(np.mean(pairs))  # (8.11)
 
 
 def test_ranking_extremes():

@@ -93,7 +93,7 @@ def test_leaky_relu_derivatives(slope):
     for i, (m, v) in enumerate(zip(mean, var, strict=True)):
         which = int(i >= len(z))
         want = derivatives(lambda m, v, which=which: exact_leaky_relu(m, v, slope)[which], (m, v))
-        np.testing.assert_allclose([by_mean[i], by_var[i]], want, rtol=1e-10, atol=1e-25)
+        np.testing.assert_allclose([by_mean[i], by_var[i]], want, rtol=1e-10, atol=1e-25)  # (3.9)
 
 
 def test_maximum_derivatives():
@@ -105,7 +105,7 @@ def test_maximum_derivatives():
         got = moments.maximum_backward(*(xp.asarray(x) for x in (*inputs, *upstream)))
         for i in range(24):
             want = derivatives(lambda *x, which=which: exact_maximum(*x)[which], inputs[:, i])
-            np.testing.assert_allclose([float(g[i]) for g in got], want, rtol=1e-10, atol=1e-14)
+            np.testing.assert_allclose([float(g[i]) for g in got], want, rtol=1e-10, atol=1e-14)  # (4.7)
 
 
 def derivatives(function, point):
@@ -157,4 +157,4 @@ def test_mills_ratio(dtype):
     got = [to_host(r) for r in moments.mills(xp.asarray(t))]
     exact = list(zip(*(fit_mills.mills(float(x)) for x in t), strict=True))
     for name, r, e in zip(("R0", "R1", "R2"), got, exact, strict=True):
-        assert ulps(r, e, e, dtype).max() <= 16, name
+        assert ulps(r, e, e, dtype).max() <= 16, name  # (3.2), (3.7), (3.8)

@@ -1,22 +1,18 @@
 """The course: every notebook runs, is committed as it ran, keeps to its form, and has the equations the code cites."""
 
-import io
-import os
 import re
-import tokenize
 from pathlib import Path
 
 import nbformat
 import pytest
+from equations import TABLE, TAG, Place, cited, derived, orphans, places
+from execute import execute
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PATHS = sorted(path for path in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 LESSONS = [path for path in PATHS if path.parent == NOTEBOOKS]
-TAG = re.compile(r"\\tag\{([^}]*)\}")
-CITED = re.compile(r"(?<!\S)\((\d+(?:\.\d+)?)\)$", re.MULTILINE)  # (3.2) by itself at the end of a line
 MAX_LINES, MAX_WORDS, MAX_BYTES = 15, 2000, 1 << 20
-SECONDS = 120  # per cell: the whole notebook takes about 10 on a quiet machine
 
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.relative_to(NOTEBOOKS)))
 
@@ -45,25 +41,15 @@ def words(text):
     return len([word for word in text.split() if re.search(r"\w", word)])
 
 
-def cited(source):
-    """The tags at the ends of lines of the docstrings and comments of a Python source."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    texts = (token.string.strip("\"'") for token in tokens if token.type in (tokenize.COMMENT, tokenize.STRING))
-    return {tag for text in texts for tag in CITED.findall("\n".join(line.rstrip() for line in text.splitlines()))}
-
-
 def test_there_are_notebooks():
     assert LESSONS
 
 
 @each
 def test_every_cell_runs(path):
-    """From the top, in the working directory notebooks/, on NumPy: the cells hand NumPy arrays to the layers."""
-    from nbclient import NotebookClient
-
-    environment = {**os.environ, "ADF_BACKEND": "numpy", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    notebook, where = read(path), {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=where).execute(env=environment)
+    """From the top, in the working directory notebooks/, on NumPy: the cells hand NumPy arrays to the layers. FAST: the
+    books, the biography and the training are shorter."""
+    notebook = execute(path, FAST="1")
     assert len(notebook.cells) == len(read(path).cells)
 
 
@@ -112,13 +98,28 @@ def test_no_two_equations_share_a_tag():
     assert not tags(path for path in PATHS if path not in LESSONS), "solutions cite equations, they number none"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "adf").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_equation_that_the_code_cites_exists(path):
-    orphans = cited(path.read_text(encoding="utf-8")) - set(tags(LESSONS))
-    assert not orphans, f"{path.name} cites equations that no notebook has: {sorted(orphans)}"
+def test_every_citation_is_of_an_equation_and_every_equation_of_the_code_is_tested():
+    assert not list(orphans(derived(LESSONS), places("adf"), places("tests")))
+
+
+def test_orphans_are_found():
+    here, place = (Path("01.ipynb"), "Section"), Place("adf/a.py", 3)
+    assert not list(orphans({"1.1": [here], "1.2": [here]}, {"1.1": [place]}, {"1.1": [place], "1.2": [place]}))
+    (problem,) = orphans({"1.1": [here]}, {}, {"1.2": [place]})
+    assert problem == "adf/a.py, line 3 cites (1.2), which no lesson has"
+    (problem,) = orphans({"1.1": [here]}, {"1.1": [place]}, {})
+    assert problem == "adf/a.py, line 3 cites (1.1), which no test does"
+    (problem,) = orphans({"1.1": [here, here]}, {}, {})
+    assert "numbers 2 equations" in problem
 
 
 def test_citations_are_found():
-    source = '"""A docstring.\n\n    y = x    (1)\n    x = f(2)\n"""\ny = f(3)\nz = y  # as in (4.1)\n# (5) not last\n'
-    assert cited(source) == {"1", "4.1"}
-    assert cited((ROOT / "adf" / "moments.py").read_text(encoding="utf-8")), "moments.py cites its equations"
+    source = '"""A docstring.\n\n    y = x    (1.1)\n    f(2.1)\n"""\ny = 1  # f (4.1), (4.2)\n# (5.1) not last\n'
+    assert cited(source) == [("1.1", 3), ("4.1", 6), ("4.2", 6)]
+    assert "3.5" in places("adf"), "moments.py cites its equations"
+
+
+def test_the_table_of_the_equations_is_complete():
+    """Its lines and numbers are those of the last `make equations`."""
+    rows = re.findall(r"^\| \(([\d.]+)\) \|", TABLE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == list(derived(LESSONS)), "run make equations"

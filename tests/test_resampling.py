@@ -33,7 +33,7 @@ def test_bilinear_is_the_definition(factor):
         return np.stack([np.interp(at, np.arange(rows.shape[1]), row) for row in rows])
 
     y = adf.Upsample(factor).predict(Gaussian(xp.asarray(image[None, None])))
-    np.testing.assert_allclose(to_host(y.mean)[0, 0], stretch(stretch(image).T).T, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(to_host(y.mean)[0, 0], stretch(stretch(image).T).T, rtol=1e-12, atol=1e-12)  # (2.7)
 
 
 def test_nearest_copies():

@@ -6,6 +6,7 @@ import pytest
 import adf
 from adf.backend import to_host, xp
 from adf.normalise import normalise
+from adf.runs import Settings
 from adf.training import replicate
 
 
@@ -59,7 +60,7 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss(label_smoothing):
     def mean_loss():
         return float(model.loss(xp.asarray(images), xp.asarray(labels))[0]) / labels.size
 
-    np.testing.assert_allclose(loss, mean_loss(), rtol=1e-12)
+    np.testing.assert_allclose(loss, mean_loss(), rtol=1e-12)  # (6.11), (8.2)
     for p in model.parameters():
         value, direction = p.value, xp.asarray(rng.standard_normal(p.value.shape))
         p.value = value + step * direction
@@ -98,9 +99,17 @@ def test_adam_by_hand():
     for t, g in enumerate((0.5, -2.0), start=1):
         p.grad = xp.asarray([g])
         adam.step()
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        want -= 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g  # (6.12)
+        want -= 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)  # (6.13)
         np.testing.assert_allclose(float(p.value[0]), want, rtol=1e-14)
+
+
+def test_learning_rate_by_hand():
+    """Up in 20 steps, down in half a cosine."""
+    settings = Settings(steps=100, learning_rate=2.0)
+    assert settings.learning_rate_at(0) == pytest.approx(2 / 20)
+    assert settings.learning_rate_at(50) == pytest.approx(1) and settings.learning_rate_at(100) == pytest.approx(0)
+    assert settings.learning_rate_at(10) == pytest.approx(11 / 20 * (1 + np.cos(np.pi / 10)))  # (8.1)
 
 
 def test_a_numpy_learning_rate_keeps_float32():

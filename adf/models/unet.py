@@ -11,7 +11,8 @@ class UNet(Network):
     Every level halves the image and passes to the next width; what it learned comes back beside the level's own
     features. Moments: those of its layers. widths: the channels of each level, the finest first. norm: batch norm
     behind every 3 x 3 convolution. rng: a seed or a generator for the weights, drawn on the host. Raises ValueError
-    where H or W is no multiple of `multiple` = 2**(levels - 1).
+    where H or W is no multiple of `multiple` = 2**(levels - 1). `reach`: how far a pixel sees at most, in
+    pixels; each 3 x 3 convolution and each pooling window adds a pixel of its level.
     """
 
     def __init__(self, in_channels, classes, widths=(16, 32, 64, 128), norm=False, rng=0):
@@ -20,6 +21,7 @@ class UNet(Network):
         rng = default_rng(rng)
         last = logits(widths[0], classes, rng)
         super().__init__(in_channels, 2 ** (len(widths) - 1), level(in_channels, *widths, norm=norm, rng=rng), last)
+        self.reach = 7 * self.multiple - 5
 
 
 def level(in_channels, width, *below, norm, rng):
