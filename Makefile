@@ -13,7 +13,7 @@ notebooks: $(VENV)/ready  # every lesson and solution from the top, outputs stor
 	$(VENV)/bin/python notebooks/execute.py
 
 book: $(VENV)/ready  # the course as a website
-	$(VENV)/bin/python notebooks/book.py
+	$(VENV)/bin/python notebooks/website.py
 
 equations: $(VENV)/ready  # notebooks/EQUATIONS.md: from every equation to its code, its test and its error
 	$(VENV)/bin/python notebooks/equations.py

@@ -3,7 +3,7 @@
 import copy
 import math
 
-from .backend import to_host, xp
+from .backend import host, to_host, xp
 from .parallel import in_order
 from .segmenter import check_images
 
@@ -18,11 +18,12 @@ def train_step(segmenter, optimizer, images, labels):
     Raises ValueError on other shapes, images that are not finite, and labels that are no integers or out of range; and,
     with the parameters unchanged, where the loss is not finite.
     """
-    images, labels = check_images(images), check_labels(images, labels)
+    images = check_images(images)
+    labels, span = check_labels(images, labels)
 
     def work(rows):
         replica = replicate(segmenter)
-        loss, backward = replica.loss(images[rows], labels[rows])
+        loss, backward = replica.loss(images[rows], labels[rows], span)
         backward(1 / labels.size)  # (8.2)
         return loss, [p.grad for p in replica.parameters()], replica.network.statistics()
 
@@ -56,10 +57,11 @@ def replicate(segmenter):
 
 
 def check_labels(images, labels):
-    labels = xp.asarray(labels)
+    """The labels as an array of the backend, and the least and the largest of them; asked where they lie."""
+    labels = labels if isinstance(labels, xp.ndarray) else host.asarray(labels)
     if labels.shape != (len(images), *images.shape[2:]) or labels.dtype.kind not in "ui":
         raise ValueError(
             f"expected integer labels of shape {(len(images), *images.shape[2:])} for images of shape {images.shape}, "
             f"got {labels.dtype} of shape {labels.shape}"
         )
-    return labels
+    return xp.asarray(labels), (int(labels.min()), int(labels.max()))

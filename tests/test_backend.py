@@ -46,6 +46,43 @@ def test_fused_is_the_plain_function():
         assert bool((backend.fused(product)(a, b) == a * b).all())
 
 
+@pytest.mark.parametrize(
+    "shape", [(16, 48, 2048 + 7), (3, 9, 130), (5, 7, 3), (128, 384, 256), (127, 900, 128), (2, 8000, 128)]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_in_tiles(shape, dtype):
+    """matmul and contraction against one product in float64: tiles, what is left beside them, no tiles at all."""
+    (m, k, p), rng = shape, np.random.default_rng(0)
+    a, b, c = (rng.normal(size=s).astype(dtype) for s in ((m, k), (2, k, p), (2, m, p)))
+    exact, tolerance = np.float64, 1e-5 if dtype == "float32" else 1e-14
+    got = backend.to_host(backend.matmul(xp.asarray(a), xp.asarray(b)))
+    want = a.astype(exact) @ b.astype(exact)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * (abs(a.astype(exact)) @ abs(b.astype(exact))).max())
+    out = xp.zeros((2, m, p + 5), dtype)
+    backend.matmul(xp.asarray(a), xp.asarray(b), out=out[..., :p])
+    assert bool((out[..., :p] == xp.asarray(got)).all()) and bool((out[..., p:] == 0).all())
+    got = backend.to_host(backend.contraction(xp.asarray(c), xp.asarray(b)))
+    want = c.astype(exact) @ b.astype(exact).swapaxes(1, 2)
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * p)
+
+
+def test_a_program_takes_no_more_than_it_needs():
+    """Equal expressions are computed once; what is no ufunc, and what is no result of one, is refused."""
+
+    def power(x):
+        y = x * x + 1
+        return (x * x) * y * y * y * y
+
+    program = fusion.Program(power, np.dtype("float32"), 1, ())
+    assert len(program.steps) == 6 and program.buffers <= 2
+    x = np.linspace(0, 2, 9, dtype="float32")
+    assert (program.run([x]) == power(x)).all()
+    for wrong in (lambda x: np.where(x > 0, x, 0), lambda x: x, lambda x: (x + 1, x + 1), lambda x: np.add.reduce(x)):
+        with pytest.raises(TypeError, match="a fused function"):
+            fusion.Program(wrong, np.dtype("float32"), 1, ())
+
+
 def test_to_host():
     for array in (backend.xp.arange(3), np.arange(3)):
         assert isinstance(backend.to_host(array), np.ndarray)

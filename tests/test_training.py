@@ -121,7 +121,7 @@ def test_a_numpy_learning_rate_keeps_float32():
 def test_a_loss_that_is_not_finite_changes_nothing():
     model, (images, labels) = segmenter(), batch()
     optimizer, before = adf.Adam(model.parameters()), values(model)
-    model.loss = lambda images, labels: (xp.asarray(np.nan), lambda dloss: None)
+    model.loss = lambda images, labels, span: (xp.asarray(np.nan), lambda dloss: None)
     with pytest.raises(ValueError, match="lower learning rate"):
         adf.train_step(model, optimizer, images, labels)
     assert optimizer.t == 0 and all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))

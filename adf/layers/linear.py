@@ -62,11 +62,12 @@ class LearnedLinearLaw(LinearLaw):
 
     def predict(self, x):
         y = super().predict(x)
-        if self.bias is None:
-            return y
-        shape = [1] * y.mean.ndim
-        shape[self.channel_axis] = -1
-        return Gaussian(y.mean + self.bias.value.reshape(shape), y.var)  # the bias of (2.4)
+        if self.bias is not None:
+            shape = [1] * y.mean.ndim
+            shape[self.channel_axis] = -1
+            mean = y.mean  # of `apply`, so ours to write into
+            mean += self.bias.value.reshape(shape)  # the bias of (2.4)
+        return y
 
     def forward(self, x):
         y, back = super().forward(x)

@@ -119,9 +119,10 @@ def page(path):
 
 
 def source(path):
-    """A file with line numbers, each of which can be linked to: gaussian.py.html#L-6."""
+    """A file with line numbers, each of which can be linked to, as on GitHub: gaussian.py.html#L6."""
     lexer = get_lexer_for_filename(path.name if path.suffix == ".py" else "plain.txt")
-    return highlight(path.read_text(encoding="utf-8"), lexer, HtmlFormatter(linenos="inline", linespans="L"))
+    text = highlight(path.read_text(encoding="utf-8"), lexer, HtmlFormatter(linenos="inline", linespans="L"))
+    return text.replace('<span id="L-', '<span id="L')
 
 
 def around(path):
@@ -185,7 +186,7 @@ def described(name, thing):
     path = Path(inspect.getsourcefile(thing)).relative_to(ROOT)
     line = 1 if inspect.ismodule(thing) else inspect.getsourcelines(thing)[1]
     text = html.escape(f"{signature}\n\n{inspect.getdoc(thing) or ''}".strip())
-    return f'<pre>{text}</pre><p><a href="{path}#L-{line}">{path}, line {line}</a></p>'
+    return f'<pre>{text}</pre><p><a href="{path}#L{line}">{path}, line {line}</a></p>'
 
 
 if __name__ == "__main__":
