@@ -1,15 +1,15 @@
 """The books: what each approximation of ADF adds to the variance of one logit, with an interval.
 
-Their quantity is log Var (variance, sigma^2) of the logit of class cell at our pixel. Noisy images are
-pushed through the network. Let V_k be what ADF makes of it when it starts at layer k, from the true means and variances
-there (of each element, over the images). V_0 is ADF alone, V_L the sampled truth, and
+Their quantity is log Var (variance, sigma^2) of the logit of class cell at our pixel. Noisy images are pushed through
+the network. Let V_k be what ADF makes of it when it starts at layer k, from the true means and variances there (of each
+element, over the images). V_0 is ADF alone, V_L the sampled truth, and
 
     V_0 - V_L = (V_0 - V_1) + (V_1 - V_2) + ... + (V_(L-1) - V_L)
 
 holds whatever the layers are. V_k and V_(k+1) differ in layer k, and the kind of the layer says what it got wrong:
 
     linear    exact for independent inputs of any shape: what is wrong is the independence
-    kink      (leaky ReLU) each output has one input, exact for a Gaussian: what is wrong is the closure, the Gaussian
+    kink      (leaky ReLU) each output has one input, exact for a Gaussian: what is wrong is the closure (shape)
     norm      exact for what it is handed: nothing
     pooling   three things, in this order: the maxima are taken by pairs (V_k less V with the exact moments of the
               largest of four Gaussians: the order), of what is no Gaussian (from there to V behind the images shuffled

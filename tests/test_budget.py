@@ -47,7 +47,7 @@ def test_a_second_relu_sees_no_gaussian():
 def test_the_sum_of_a_thing_and_itself_is_not_independent():
     """x + x has variance 4; ADF says 2. The sum is a stage: its branches are nothing but their input."""
     (only,), stages = factors(adf.Add(adf.Identity(), adf.Identity()))
-    assert only["not independent"] == pytest.approx(0.5, rel=2 * NOISE)
+    assert only["not independent"] == pytest.approx(0.5, rel=2 * NOISE)  # (9.4)
     assert only["not Gaussian"] == pytest.approx(1, rel=2 * NOISE)
     assert isinstance(stages[0].layer, adf.Add)
 
@@ -78,7 +78,7 @@ def test_the_books_balance():
     kinds = [type(s.layer).__name__ for s in stages]
     assert len(stages) == 6 + 1 + 6 + 2 + 6 + 1 and kinds.count("Conv2d") == 7 and kinds.count("Concat") == 1
     for s in stages:
-        assert np.prod(s.factors) == pytest.approx(np.exp(np.log(s.ratio).mean()), rel=1e-9)
+        assert np.prod(s.factors) == pytest.approx(np.exp(np.log(s.ratio).mean()), rel=1e-9)  # (9.5)
         assert s.adf.var.shape == s.true.var.shape
     y = network.predict(x)
     np.testing.assert_allclose(stages[-1].adf.var, np.asarray(adf.backend.to_host(y.var))[0], rtol=1e-6)

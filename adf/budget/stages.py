@@ -11,7 +11,7 @@ variance below is that of the layer's output, for the input named:
     true      true samples, that is images pushed from the input  each through the layer
 
 ADF / M is inherited, M / L the layer's own approximation, L / S the Gaussian assumption (the shape), S / true the
-independence assumption. Their product is ADF / true: the books balance.
+independence assumption. Their product is ADF / true: the books balance.    (9.5)
 """
 
 from typing import Any, NamedTuple
@@ -110,7 +110,7 @@ class Walk:
         del product  # it is as large as the samples
         variances += [moments(_push(apply, [shuffled(s, self.rng) for s in samples])).var, true.var]
         positive = np.min(variances, axis=0) > 0
-        logs = [np.log(v[positive]).mean() for v in variances]
+        logs = [np.log(v[positive]).mean() for v in variances]  # (9.5)
         self.stages.append(Stage(layer, _on_host(adf), true, np.exp(-np.diff(logs))))
         self.bar.update()
         return Signal(adf, points)
