@@ -9,7 +9,7 @@ import threading
 
 import numpy
 
-BLOCK = 1 << 17  # elements: a pass over a block is long enough that two threads rarely want the interpreter together
+BLOCK = 1 << 18  # elements: a pass over a block is long enough that two threads rarely want the interpreter together
 _local = threading.local()  # every thread has buffers of its own, and keeps them
 
 
