@@ -11,7 +11,6 @@ from .normalise import normalise
 from .parallel import in_order, threads
 from .tiling import tiles
 
-
 PIXELS_TOGETHER = 1 << 16  # that a thread predicts at once: long passes, in which threads do not wait for each other
 
 
