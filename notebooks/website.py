@@ -139,14 +139,18 @@ def around(path):
     return BAR.format(" · ".join(f'<a href="{os.path.relpath(to, here)}">{name}</a>' for name, to in links.items()))
 
 
+def pattern(name):
+    return rf"\*\*{name}\*\* *(.*?)(?:\n\n|\Z)"
+
+
 def course():
-    """The map: every lesson, its question, how long it takes, its solutions."""
+    """The map: every lesson, its question (without its links), how long it takes, its solutions."""
     rows = []
     for path in (path for path in paths() if path.parent == NOTEBOOKS):
         first = nbformat.read(path, as_version=4).cells[0].source
         title = re.search(r"^# (.*)", first, re.MULTILINE)[1]
         question, time = (
-            markdown2html(re.search(rf"\*\*{name}\*\* *(.*?)(?:\n\n|\Z)", first, re.DOTALL)[1])
+            re.sub(r"</?a\b[^>]*>", "", markdown2html(re.search(pattern(name), first, re.DOTALL)[1]))
             for name in (r"The question\.", r"Time:")
         )
         links = f'<a href="notebooks/{path.name}">{html.escape(title)}</a>'
