@@ -1,6 +1,7 @@
 """One switch between NumPy and CuPy. `ADF_BACKEND=numpy` (default) or `cupy`, read once, when adf is imported.
 
-Everything else in the numeric core says `xp` and never names a library, so one code runs on a CPU and on a GPU.
+Everything else in the numeric core says `xp` and never names a library, so one code runs on a CPU and on a GPU; but for
+fusion.py, which is what `fused` is on a CPU.
 Random numbers are drawn on the host, by `default_rng`, and are therefore the same on both.
 """
 

@@ -30,21 +30,29 @@ def threads():
 
 
 def in_order(function, jobs):
-    """Yields function(job) for every job, in their order, computed by several threads at once.
+    """[function(job) for job in jobs], computed by several threads at once."""
+    results = []
+    hand_over(function, jobs, results.append)
+    return results
 
-    No result is kept behind the one that was taken. BLAS is held to one thread until all are done.
+
+def hand_over(function, jobs, take):
+    """Calls take(function(job)) for every job, in their order; `take` in this thread, function in several at once.
+
+    No result is kept once it was taken. BLAS is held to one thread until all are done.
     """
     keep_memory()
     count = min(threads(), len(jobs))
     with _one_at_a_time, _controller().limit(limits=1, user_api="blas"):
         if count <= 1:
-            yield from map(function, jobs)
+            for job in jobs:
+                take(function(job))
             return
         pending = collections.deque(_pool(count).submit(function, job) for job in jobs)
         try:
             while pending:
-                yield pending.popleft().result()
-        finally:  # of a job that failed, or of a caller that wants no more
+                take(pending.popleft().result())
+        finally:  # where a job failed, or take did
             for job in pending:
                 job.cancel()
             wait(pending)
@@ -66,6 +74,10 @@ def keep_memory():
 def _pool(count):
     """Threads that stay: so do their buffers (fusion.py)."""
     return ThreadPoolExecutor(count)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of these threads
 
 
 @functools.cache

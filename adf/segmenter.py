@@ -8,7 +8,7 @@ from .backend import host, to_host, xp
 from .dirichlet import Dirichlet, DirichletHead, bernoulli_std, cross_entropy, dirichlet_nll, log_softmax, xlogx
 from .gaussian import Gaussian
 from .normalise import normalise
-from .parallel import in_order, threads
+from .parallel import hand_over, in_order, threads
 from .tiling import tiles
 
 PIXELS_TOGETHER = 1 << 16  # that a thread predicts at once: long passes, in which threads do not wait for each other
@@ -120,7 +120,7 @@ def predict(segmenter, images):
         return joined([in_tiles(segmenter, images[n : n + 1], cut) for n in range(count)], host)
     together = max(1, min(-(-count // threads()), PIXELS_TOGETHER // (size[0] * size[1])))
     groups = [images[start : start + together] for start in range(0, count, together)]
-    return on_host(joined(list(in_order(segmenter.predict, groups)), xp))
+    return on_host(joined(in_order(segmenter.predict, groups), xp))
 
 
 def joined(parts, library):
@@ -135,16 +135,21 @@ def in_tiles(segmenter, image, cut):
 
     def work(tile):
         seen = Gaussian(*(None if f is None else xp.ascontiguousarray(f[..., *tile.seen]) for f in x))
-        return on_host(segmenter.read(seen, tile.kept))
+        return tile.place, on_host(segmenter.read(seen, tile.kept))
 
-    done = tqdm(in_order(work, cut), total=len(cut), unit=" tiles", leave=False, disable=None)
-    for tile, part in zip(cut, done, strict=True):
+    def put(result):
+        nonlocal whole
+        place, part = result
         if whole is None:
             shapes = (None if f is None else (*f.shape[:-2], *image.shape[2:]) for f in part)
             whole = Prediction(*(f if f is None else host.empty(s, f.dtype) for f, s in zip(part, shapes, strict=True)))
         for field, values in zip(whole, part, strict=True):
             if field is not None:
-                field[..., *tile.place] = values
+                field[..., *place] = values
+        bar.update()
+
+    with tqdm(total=len(cut), unit=" tiles", leave=False, disable=None) as bar:
+        hand_over(work, cut, put)
     return whole
 
 

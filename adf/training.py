@@ -4,7 +4,7 @@ import copy
 import math
 
 from .backend import host, to_host, xp
-from .parallel import in_order
+from .parallel import hand_over
 from .segmenter import check_images
 
 MICRO_BATCH = 4  # images that go through the network together
@@ -31,11 +31,16 @@ def train_step(segmenter, optimizer, images, labels):
     for p in parameters:
         p.grad = xp.zeros_like(p.value)
     rows = [slice(start, start + MICRO_BATCH) for start in range(0, len(images), MICRO_BATCH)]
-    for part, grads, statistics in in_order(work, rows):
+
+    def accumulate(result):
+        nonlocal loss
+        part, grads, statistics = result
         loss = loss + part
         seen.append(statistics)
         for p, grad in zip(parameters, grads, strict=True):
             p.grad += grad  # (6.11)
+
+    hand_over(work, rows, accumulate)
     loss = float(to_host(loss / labels.size))
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss}, and the parameters are left as they were: try a lower learning rate")

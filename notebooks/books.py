@@ -83,7 +83,7 @@ def _books():
     """The entries, and their sum."""
     x, walk = image(), steps(network("float64"))
     exact = Gaussian(*(field.astype("float64") for field in x))
-    groups = list(in_order(lambda g: _group(walk, exact, default_rng((GROUPS, g))), range(GROUPS)))
+    groups = in_order(lambda g: _group(walk, exact, default_rng((GROUPS, g))), range(GROUPS))
     sampled = zip(*groups, strict=True)
     state = (Gaussian(*(xp.repeat(field, 1 + GROUPS, axis=0) for field in exact)),)
     lines, values = [], [_log_var(walk, state)]

@@ -73,7 +73,7 @@ def biography():
             found.append(to_host(state[0].mean)[:, *place])
         return found
 
-    samples = np.concatenate(list(in_order(push, range(0, SAMPLES, CHUNK))), axis=1)
+    samples = np.concatenate(in_order(push, range(0, SAMPLES, CHUNK)), axis=1)
     return [Station(step.name, step.layer, *pair) for step, *pair in zip(walk, gaussians, samples, strict=True)]
 
 

@@ -139,8 +139,10 @@ def around(path):
     return BAR.format(" · ".join(f'<a href="{os.path.relpath(to, here)}">{name}</a>' for name, to in links.items()))
 
 
-def pattern(name):
-    return rf"\*\*{name}\*\* *(.*?)(?:\n\n|\Z)"
+def paragraph(name, text):
+    """What stands behind **name** in Markdown, up to a blank line, as HTML without links."""
+    found = re.search(rf"\*\*{re.escape(name)}\*\* *(.*?)(?:\n\n|\Z)", text, re.DOTALL)
+    return re.sub(r"</?a\b[^>]*>", "", markdown2html(found[1]))
 
 
 def course():
@@ -149,10 +151,7 @@ def course():
     for path in (path for path in paths() if path.parent == NOTEBOOKS):
         first = nbformat.read(path, as_version=4).cells[0].source
         title = re.search(r"^# (.*)", first, re.MULTILINE)[1]
-        question, time = (
-            re.sub(r"</?a\b[^>]*>", "", markdown2html(re.search(pattern(name), first, re.DOTALL)[1]))
-            for name in (r"The question\.", r"Time:")
-        )
+        question, time = (paragraph(name, first) for name in ("The question.", "Time:"))
         links = f'<a href="notebooks/{path.name}">{html.escape(title)}</a>'
         solutions = f'<a href="notebooks/solutions/{path.name}">solutions</a>'
         rows.append(f"<tr><td>{links}<br>{solutions}</td><td>{question}</td><td>{time}</td></tr>")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from gradients import in_float64
 from scipy import integrate
 from scipy.stats import norm
 
@@ -36,12 +37,6 @@ def random(*shape):
     rng = np.random.default_rng(5)
     sigma = 10 ** rng.uniform(-0.5, 0.3, shape)
     return Gaussian(sigma * rng.uniform(-2, 2, shape), sigma**2)
-
-
-def in_float64(layer):
-    for holder in (*layer.parameters(), *layer.statistics()):
-        holder.value = holder.value.astype("float64")
-    return layer
 
 
 def by_impulses(layer, x):

@@ -123,7 +123,7 @@ def _push(apply, samples):
         points = [Gaussian(xp.asarray(s[start : start + CHUNK])) for s in samples]
         return to_host(apply(points).mean)
 
-    return np.concatenate(list(in_order(push, range(0, len(samples[0]), CHUNK))))
+    return np.concatenate(in_order(push, range(0, len(samples[0]), CHUNK)))
 
 
 def moments(samples):
