@@ -59,8 +59,8 @@ def matmul(a, b, out=None):
     """a @ b, (..., M, K) by (..., K, P) with a long P; on a CPU in tiles.
 
     BLAS first copies its operands into an order that suits it, which for thin matrices costs as much as the product.
-    OpenBLAS takes products of at most SMALL_PRODUCT multiply-adds as they lie: measured on one core with AVX-512, 90 to
-    100 GFLOP/s for every shape of a U-Net, against 35 (M = 16) to 85 (M = 128) in one piece.
+    OpenBLAS takes products of at most SMALL_PRODUCT multiply-adds as they lie: on one core with AVX-512 up to
+    twice as fast for the shapes of a U-Net (benchmarks/kernels.py).
     """
     if out is None:
         out = xp.empty((*b.shape[:-2], a.shape[-2], b.shape[-1]), xp.result_type(a, b))

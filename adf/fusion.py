@@ -2,7 +2,8 @@
 
 NumPy evaluates `a * x + b` as two passes, each into new memory; the moments of a kink are some seventy. Here the
 function is called once, with symbols that write down what is asked of them. The program runs block by block, every
-result in a buffer whose content is not needed any more: the same operations, so the same bits, in half of the time.
+result in a buffer whose content is not needed any more: the same operations, so the same bits, in two thirds of the
+time or less.
 """
 
 import threading

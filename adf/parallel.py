@@ -60,8 +60,8 @@ def hand_over(function, jobs, take):
 
 @functools.cache
 def keep_memory():
-    """Has glibc keep what arrays leave behind, for the next ones: else the kernel clears every page again (measured: a
-    sixth of the time of a prediction). Other C libraries have no such switch."""
+    """Has glibc keep what arrays leave behind, for the next ones: else the kernel clears every page again. Other C
+    libraries have no such switch."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

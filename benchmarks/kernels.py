@@ -1,0 +1,94 @@
+"""The kernels by themselves: python benchmarks/kernels.py
+
+A prediction of one large image, with the peak memory of the process. On one thread: matrix products of the shapes of a
+U-Net's convolutions in one call of BLAS, and in the tiles of adf.backend; the moments of a kink and of a maximum as
+NumPy evaluates them, and as the programs of adf/fusion.py. Medians of alternating repetitions, as Markdown tables.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+from worker import peak
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import adf
+from adf import backend, moments
+from adf.markdown import table
+
+SHAPES = ((16, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128))  # channels out and in
+ELEMENTS = 1 << 20
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=9, help="after one warm-up (9)")
+    parser.add_argument("--large", type=int, default=4096, metavar="PIXELS", help="a side of the large image (4096)")
+    args = parser.parse_args()
+    print(table([large(args.large)]), end="\n\n")  # first: the others leave memory behind
+    with threadpool_limits(1):
+        print(table(list(tqdm(products(args.repetitions), total=len(SHAPES), unit=" shapes"))), end="\n\n")
+        print(table(list(tqdm(elementwise(args.repetitions), total=4, unit=" functions"))))
+
+
+def alternating(calls, repetitions):
+    """Median seconds of each of some calls (function, *arguments), which take turns."""
+    seconds = []
+    for _ in range(repetitions + 1):
+        for function, *arguments in calls:
+            start = time.perf_counter()
+            function(*arguments)
+            seconds.append(time.perf_counter() - start)
+    return np.median(np.reshape(seconds, (-1, len(calls)))[1:], axis=0)
+
+
+def products(repetitions):
+    """A kernel row of 3 taps, GFLOP/s: forward (and the gradient by the input), and the gradient by the weights."""
+    rng = np.random.default_rng(0)
+    for out, channels in SHAPES:
+        pixels = (128 * 16 // out) ** 2  # as in the U-Net: half the size, twice the channels
+        w, x = (rng.standard_normal(shape, "float32") for shape in ((out, 3 * channels), (3 * channels, pixels)))
+        y = w @ x
+        forward, by_weights = (
+            ((np.matmul, w, x), (backend.matmul, w, x)),
+            ((np.matmul, y, x.T), (backend.contraction, y, x)),
+        )
+        speeds = 2e-9 * w.size * pixels / alternating([*forward, *by_weights], repetitions)
+        names = ("forward, one call", "in tiles", "by weights, one call", "in tiles ")
+        yield {"channels out": str(out), "in": str(channels)} | dict(zip(names, map(float, speeds), strict=True))
+
+
+def elementwise(repetitions):
+    """ns an element."""
+    rng = np.random.default_rng(0)
+    means = [rng.standard_normal(ELEMENTS, "float32") for _ in range(3)]
+    variances = [rng.random(ELEMENTS, "float32") for _ in range(3)]
+    pairs = (*zip(means, variances, strict=True),)
+    kink, window = pairs[0], (*pairs[0], *pairs[1])
+    for function, arguments in (
+        (moments.leaky_relu, (*kink, 0.2)),
+        (moments.leaky_relu_backward, (*kink, *pairs[1], 0.2)),
+        (moments.maximum, window),
+        (moments.maximum_backward, (*window, *pairs[2])),
+    ):
+        seconds = alternating([(f, *arguments) for f in (function.__wrapped__, function)], repetitions)
+        ns = [float(1e9 * s / ELEMENTS) for s in seconds]
+        yield {"function": function.__name__, "as NumPy evaluates it, ns": ns[0], "as a program, ns": ns[1]}
+
+
+def large(size):
+    """One image by tiles. The peak is that of the whole process."""
+    segmenter = adf.Segmenter(adf.UNet(1, 3, norm=True), noise_var=0.05)
+    image = np.random.default_rng(0).standard_normal((1, 1, size, size), "float32")
+    start = time.perf_counter()
+    adf.predict(segmenter, image)
+    return {"image": f"{size} x {size}", "seconds": time.perf_counter() - start, "peak, MiB": peak()}
+
+
+if __name__ == "__main__":
+    main()
