@@ -117,8 +117,8 @@ def leaky_relu(mean, var, slope):
 
 
 @fused
-def leaky_relu_backward(mean, var, dmean, dvar, slope):
-    """dL/dmu and dL/dsigma^2 from dL/dE[y] and dL/dVar[y].
+def leaky_relu_derivatives(mean, var, slope):
+    """dE/dmu, dVar/dmu, dE/dsigma^2 and dVar/dsigma^2 of y.
 
     With r = max(x, 0), b = 1 - slope, z = mu / sigma, by Stein's lemma Cov[x, r] = sigma^2 Phi(z):
     dE/dmu = slope + b Phi,  dE/dsigma^2 = b phi / (2 sigma),  dVar/dmu = 2 slope b sigma phi + 2 b^2 E[r] Phi(-z),
@@ -136,7 +136,13 @@ def leaky_relu_backward(mean, var, dmean, dvar, slope):
     mean_by_var = (0.5 * b) * pdf / (sigma + (sigma == 0).astype(sigma.dtype))
     var_by_mean = (2 * b) * sigma * (slope * pdf + b * (r * other))
     var_by_var = slope * slope + b * (slope * (2 * cdf - z * pdf) + b * (cdf - r * pdf))
-    return dmean * mean_by_mean + dvar * var_by_mean, dmean * mean_by_var + dvar * var_by_var  # (3.9)
+    return mean_by_mean, var_by_mean, mean_by_var, var_by_var  # (3.9)
+
+
+@fused
+def leaky_relu_with_derivatives(mean, var, slope):
+    """E[y], Var[y] and their derivatives, for a training step: what they have in common is computed once."""
+    return *leaky_relu(mean, var, slope), *leaky_relu_derivatives(mean, var, slope)
 
 
 @fused
@@ -155,10 +161,11 @@ def maximum(mean_a, var_a, mean_b, var_b):
 
 
 @fused
-def maximum_backward(mean_a, var_a, mean_b, var_b, dmean, dvar):
-    """dL/d(mu_a, sigma_a^2, mu_b, sigma_b^2) from dL/dE[y] and dL/dVar[y].
+def maximum_derivatives(mean_a, var_a, mean_b, var_b):
+    """dE/dmu_a, dVar/dmu_a, dE/dsigma_a^2, dVar/dsigma_a^2, dE/dmu_b and dVar/dsigma_b^2 of y.
 
-    For l, the one with the larger mean, and k, the other, with q = sigma_l^2 / s^2:  dE/dmu_l = 1 - P,  dE/dmu_k = P,
+    The other two are dVar/dmu_b = -dVar/dmu_a and dE/dsigma_b^2 = dE/dsigma_a^2. For l, the one with the larger mean,
+    and k, the other, with q = sigma_l^2 / s^2:  dE/dmu_l = 1 - P,  dE/dmu_k = P,
     dE/dsigma^2 = phi / (2 s),  dVar/dmu_l = -dVar/dmu_k = 2 s (q phi - G (1 - P)),
     dVar/dsigma_l^2 = 1 - P - c,  dVar/dsigma_k^2 = P - c,  c = phi (G + t q).                                   (4.7)
     """
@@ -169,11 +176,19 @@ def maximum_backward(mean_a, var_a, mean_b, var_b, dmean, dvar):
     certain = (var == 0).astype(var.dtype)
     q = (first * var_a + (1 - first) * var_b) / (var + certain)
     share_a, share_b = p + first * (1 - 2 * p), p + (1 - first) * (1 - 2 * p)  # P(a > b), P(b > a)
-    from_mean = dvar * (2 * s) * (q * pdf - g * (1 - p)) * (2 * first - 1)
-    from_var = dmean * (0.5 * pdf / (s + certain)) - dvar * (pdf * (g + t * q))  # (4.7)
-    return (
-        dmean * share_a + from_mean,
-        dvar * share_a + from_var,
-        dmean * share_b - from_mean,
-        dvar * share_b + from_var,
-    )
+    c = pdf * (g + t * q)
+    var_by_mean = (2 * s) * (q * pdf - g * (1 - p)) * (2 * first - 1)
+    return share_a, var_by_mean, 0.5 * pdf / (s + certain), share_a - c, share_b, share_b - c  # (4.7)
+
+
+@fused
+def maximum_with_derivatives(mean_a, var_a, mean_b, var_b):
+    """E[y], Var[y] and their derivatives, for a training step: what they have in common is computed once."""
+    moments = mean_a, var_a, mean_b, var_b
+    return *maximum(*moments), *maximum_derivatives(*moments)
+
+
+@fused
+def vector_jacobian_product(dmean, dvar, mean_by_mean, var_by_mean, mean_by_var, var_by_var):
+    """dL/dmu and dL/dsigma^2 of an input from dL/dE[y], dL/dVar[y] and the four derivatives of E[y] and Var[y]."""
+    return dmean * mean_by_mean + dvar * var_by_mean, dmean * mean_by_var + dvar * var_by_var  # (6.1)

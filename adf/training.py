@@ -3,11 +3,12 @@
 import copy
 import math
 
-from .backend import host, to_host, xp
+from .backend import host, name, to_host, xp
 from .parallel import hand_over
 from .segmenter import check_images
 
-MICRO_BATCH = 4  # images that go through the network together
+MICRO_BATCH = 4  # images that go through the network together, whose statistics batch norm takes
+WITHOUT_STATISTICS = 2 if name == "numpy" else MICRO_BATCH  # half the activations to hold, more of them in the cache
 
 
 def train_step(segmenter, optimizer, images, labels):
@@ -30,7 +31,8 @@ def train_step(segmenter, optimizer, images, labels):
     parameters, loss, seen = segmenter.parameters(), 0, []
     for p in parameters:
         p.grad = xp.zeros_like(p.value)
-    rows = [slice(start, start + MICRO_BATCH) for start in range(0, len(images), MICRO_BATCH)]
+    together = MICRO_BATCH if segmenter.network.statistics() else WITHOUT_STATISTICS
+    rows = [slice(start, start + together) for start in range(0, len(images), together)]
 
     def accumulate(result):
         nonlocal loss

@@ -7,7 +7,7 @@ import pytest
 from gradients import gradient_errors, in_float64, random_like
 
 import adf
-from adf import Gaussian, montecarlo
+from adf import Gaussian, backend, montecarlo
 from adf.backend import to_host, xp
 
 
@@ -130,10 +130,13 @@ def test_dtype_stays_and_inputs_are_left_alone(name, dtype, point):
 
 @pytest.mark.parametrize("name", sorted(CASES.keys() - set(TWO_FACED)))
 def test_predict_is_forward(name):
+    """To the bit on a CPU. On a GPU a kink's moments with and without derivatives are two kernels, rounded for
+    themselves: to 1e-5."""
+    rounding = 0 if backend.name == "numpy" else 1e-5
     for point in (False, True):
         layer, x, _ = make(name, "float32", point)
         for a, b in zip(layer.predict(x), layer.forward(x)[0], strict=True):
-            assert a is b is None or bool((a == b).all())
+            assert a is b is None or bool((abs(a - b) <= rounding * abs(b)).all())
 
 
 @case

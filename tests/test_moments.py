@@ -5,7 +5,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from adf import moments
+from adf import backend, moments
 from adf.backend import to_host, xp
 from adf.verification.reference import leaky_relu as exact_leaky_relu
 from adf.verification.reference import maximum as exact_maximum
@@ -85,27 +85,35 @@ def test_maximum_to_the_last_digits(dtype):
 def test_leaky_relu_derivatives(slope):
     """Against central differences of the 120-digit moments, which have no rounding to speak of."""
     z = np.array([-9, -3, -1, -1e-3, 0.0, 1e-3, 0.5, 2, 6])
-    mean, var = np.tile(z * 0.7, 2), np.full(2 * len(z), 0.49)
-    dmean, dvar = np.repeat([1.0, 0.0], len(z)), np.repeat([0.0, 1.0], len(z))
-    by_mean, by_var = (
-        to_host(d) for d in moments.leaky_relu_backward(*(xp.asarray(x) for x in (mean, var, dmean, dvar)), slope)
-    )
-    for i, (m, v) in enumerate(zip(mean, var, strict=True)):
-        which = int(i >= len(z))
-        want = derivatives(lambda m, v, which=which: exact_leaky_relu(m, v, slope)[which], (m, v))
-        np.testing.assert_allclose([by_mean[i], by_var[i]], want, rtol=1e-10, atol=1e-25)  # (3.9)
+    mean, var = z * 0.7, np.full(len(z), 0.49)
+    got = np.array([to_host(d) for d in moments.leaky_relu_derivatives(xp.asarray(mean), xp.asarray(var), slope)])
+    for which in (0, 1):
+        for i, point in enumerate(zip(mean, var, strict=True)):
+            want = derivatives(lambda m, v, which=which: exact_leaky_relu(m, v, slope)[which], point)
+            np.testing.assert_allclose(got[which::2, i], want, rtol=1e-10, atol=1e-25)  # (3.9)
 
 
 def test_maximum_derivatives():
     rng = np.random.default_rng(1)
     inputs = rng.normal(size=(4, 24))
     inputs[1::2] = np.exp(inputs[1::2])
+    d = np.array([to_host(d) for d in moments.maximum_derivatives(*(xp.asarray(x) for x in inputs))])
+    got = np.array([d[[0, 2, 4, 2]], [d[1], d[3], -d[1], d[5]]])
     for which in (0, 1):
-        upstream = [np.full(24, 1.0 - which), np.full(24, float(which))]
-        got = moments.maximum_backward(*(xp.asarray(x) for x in (*inputs, *upstream)))
         for i in range(24):
             want = derivatives(lambda *x, which=which: exact_maximum(*x)[which], inputs[:, i])
-            np.testing.assert_allclose([float(g[i]) for g in got], want, rtol=1e-10, atol=1e-14)  # (4.7)
+            np.testing.assert_allclose(got[which, :, i], want, rtol=1e-10, atol=1e-14)  # (4.7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_moments_with_derivatives_are_the_moments_and_the_derivatives(dtype):
+    """To the bit on a CPU, so that `predict` is `forward`; on a GPU to rounding: each is a kernel of its own."""
+    x = np.random.default_rng(3).random((4, 1000)) * [[4], [1], [4], [1]] - [[2], [0], [2], [0]]
+    x, tolerance = [xp.asarray(row.astype(dtype)) for row in x], 0 if backend.name == "numpy" else 1e-5
+    for name, args in (("leaky_relu", (*x[:2], 0.2)), ("maximum", x)):
+        both, alone, derivatives = (getattr(moments, name + end) for end in ("_with_derivatives", "", "_derivatives"))
+        for got, want in zip(both(*args), (*alone(*args), *derivatives(*args)), strict=True):
+            np.testing.assert_allclose(to_host(got), to_host(want), rtol=tolerance, atol=tolerance)
 
 
 def derivatives(function, point):
@@ -122,17 +130,14 @@ def test_any_finite_input_gives_finite_moments(dtype):
     """Means to +-1e30 and variances 0 to 1e30: no NaN, no infinity, no negative variance, no warning."""
     size = np.array([0, 1e-45, 1e-38, 1e-30, 1e-10, 1, 1e10, 1e30])
     mean, var = (g.ravel().astype(dtype) for g in np.meshgrid(np.concatenate([-size, size]), size))
-    ones = np.ones_like(mean)
     for slope in SLOPES:
-        y = moments.leaky_relu(*map(xp.asarray, (mean, var)), slope)
-        d = moments.leaky_relu_backward(*map(xp.asarray, (mean, var, ones, ones)), slope)
-        assert all(bool(xp.isfinite(x).all()) for x in (*y, *d))
+        y = moments.leaky_relu_with_derivatives(*map(xp.asarray, (mean, var)), slope)
+        assert all(bool(xp.isfinite(x).all()) for x in y)
         assert bool((y[1] >= 0).all()) and bool((y[1] <= xp.asarray(var) * (1 + 4e-7)).all())
     i, j = (g.ravel() for g in np.meshgrid(np.arange(len(mean)), np.arange(len(mean))))
     pairs = [xp.asarray(x) for x in (mean[i], var[i], mean[j], var[j])]
-    y = moments.maximum(*pairs)
+    y = moments.maximum_with_derivatives(*pairs)
     assert len(i) == (2 * 8 * 8) ** 2 and all(bool(xp.isfinite(x).all()) for x in y) and bool((y[1] >= 0).all())
-    assert all(bool(xp.isfinite(x).all()) for x in moments.maximum_backward(*pairs, *(xp.ones_like(pairs[0]),) * 2))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -19,18 +19,21 @@ class LeakyReLU(Layer):
             raise ValueError(f"LeakyReLU expects a negative_slope from 0 to 1, got {negative_slope!r}")
         self.negative_slope = float(negative_slope)
 
-    def forward(self, x):
+    def predict(self, x):
         check(self, x, axes=None)
+        if x.var is None:
+            return Gaussian(xp.maximum(x.mean, 0) + self.negative_slope * xp.minimum(x.mean, 0), None)
+        return Gaussian(*moments.leaky_relu(x.mean, x.var, self.negative_slope))  # (3.5)
+
+    def forward(self, x):
         slope = self.negative_slope
         if x.var is None:
-            y = Gaussian(xp.maximum(x.mean, 0) + slope * xp.minimum(x.mean, 0), None)
-        else:
-            y = Gaussian(*moments.leaky_relu(x.mean, x.var, slope))  # (3.5)
+            return self.predict(x), lambda dy: Gaussian(xp.where(x.mean > 0, dy.mean, slope * dy.mean), None)
+        check(self, x, axes=None)
+        mean, var, *derivatives = moments.leaky_relu_with_derivatives(x.mean, x.var, slope)
 
         def backward(dy):
-            if x.var is None:
-                return Gaussian(xp.where(x.mean > 0, dy.mean, slope * dy.mean), None)
             dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
-            return Gaussian(*moments.leaky_relu_backward(*x, dy.mean, dvar, slope))  # (3.9)
+            return Gaussian(*moments.vector_jacobian_product(dy.mean, dvar, *derivatives))  # (3.9)
 
-        return y, backward
+        return Gaussian(mean, var), backward

@@ -131,7 +131,8 @@ class Stacks:
     def blocks(self, count, size):
         """Slices of images and of output rows such that their stack fits into STACK_BLOCK: whole images if possible."""
         row = self.map.groups * self.copies * self.shape[1] * size[1] * self.map.stride[0]
-        height = min(size[0], max(1, STACK_BLOCK // max(1, row)))
+        height = max(1, STACK_BLOCK // max(1, row))
+        height = -(-size[0] // max(1, -(-size[0] // height)))  # as many blocks, but of one height
         images = max(1, STACK_BLOCK // max(1, row * height))
         return [(image, rows) for image in slices(count, images) for rows in slices(size[0], height)]
 

@@ -78,30 +78,27 @@ class MaxPool2d(Layer):
         self.kernel_size = pair(self, "kernel_size", kernel_size, 1)
         self.map = Correlation(self.kernel_size if stride is None else pair(self, "stride", stride, 1))
 
+    def predict(self, x):
+        rows = [[_at(x, place) for place in row] for row in self._places(x)]
+        return tree([tree(row, maximum) for row in rows], maximum)  # (4.8)
+
     def forward(self, x):
-        check(self, x)
-        shape = x.mean.shape
-        check_window(self, self.map, shape[2:], self.kernel_size)
-        places = self._places(shape[2:])
-        rows, row_backs = zip(
-            *(tournament([Gaussian(*(None if f is None else f[place] for f in x)) for place in row]) for row in places),
-            strict=True,
-        )
-        y, column_back = tournament(list(rows))  # (4.8)
+        rows = [[(_at(x, place), _adder(place)) for place in row] for row in self._places(x)]
+        shape, dtype, certain = x.mean.shape, x.mean.dtype, x.var is None
+        y, back = tree([tree(row, maximum_and_back) for row in rows], maximum_and_back)
 
         def backward(dy):
-            dx = Gaussian(*(None if f is None else xp.zeros(shape, dy.mean.dtype) for f in x))
-            for back, row, dwinner in zip(row_backs, places, column_back(dy), strict=True):
-                for place, dentry in zip(row, back(dwinner), strict=True):
-                    for total, share in zip(dx, dentry, strict=True):
-                        if total is not None:
-                            total[place] += share
+            dx = Gaussian(xp.zeros(shape, dtype), None if certain else xp.zeros(shape, dtype))
+            back(dy, dx)
             return dx
 
         return y, backward
 
-    def _places(self, size):
+    def _places(self, x):
         """For every row of the window, for every entry, the slices that pick this entry of every window."""
+        check(self, x)
+        size = x.mean.shape[2:]
+        check_window(self, self.map, size, self.kernel_size)
         heights, widths = (
             [slice(i, i + stride * (count - 1) + 1, stride) for i in range(kernel)]
             for kernel, stride, count in zip(
@@ -111,35 +108,57 @@ class MaxPool2d(Layer):
         return [[(..., rows, columns) for columns in widths] for rows in heights]
 
 
-def tournament(entries):
-    """The maximum of a list of Gaussians by pairs, and backward: from its gradient to the list of the entries'."""
-    if len(entries) == 1:
-        return entries[0], lambda dy: [dy]
-    pairs = len(entries) // 2
-    winners, pair_backs = zip(*(maximum(*entries[2 * i : 2 * i + 2]) for i in range(pairs)), strict=True)
-    y, back = tournament([*winners, *entries[2 * pairs :]])
-
-    def backward(dy):
-        shares = back(dy)
-        paired = [share for pair_back in pair_backs for share in pair_back(shares.pop(0))]
-        return paired + shares
-
-    return y, backward
+def tree(entries, join):
+    """One entry of a list: neighbours are joined in pairs, the results again, an odd one moving up."""
+    while len(entries) > 1:
+        pairs = zip(entries[0::2], entries[1::2], strict=False)
+        entries = [join(*pair) for pair in pairs] + entries[len(entries) // 2 * 2 :]
+    return entries[0]
 
 
 def maximum(a, b):
-    """y = max(a, b) of two Gaussians, and backward: from dy to (da, db)."""
+    """y = max(a, b) of two Gaussians."""
     if a.var is None:
-        y = Gaussian(xp.maximum(a.mean, b.mean), None)
-    else:
-        y = Gaussian(*moments.maximum(*a, *b))  # (4.5)
+        return Gaussian(xp.maximum(a.mean, b.mean), None)
+    return Gaussian(*moments.maximum(*a, *b))  # (4.5)
 
-    def backward(dy):
-        if a.var is None:
-            first = a.mean >= b.mean
-            return Gaussian(dy.mean * first, None), Gaussian(dy.mean * ~first, None)
+
+def maximum_and_back(entry_a, entry_b):
+    """y = max(a, b), and back(dy, dx), which adds to dx what a and b had from it; an entry is such a pair (a, back)."""
+    (a, back_a), (b, back_b) = entry_a, entry_b
+    if a.var is None:
+        first = a.mean >= b.mean
+
+        def back(dy, dx):
+            back_a(Gaussian(dy.mean * first, None), dx)
+            back_b(Gaussian(dy.mean * ~first, None), dx)
+
+        return maximum(a, b), back
+    mean, var, *derivatives = moments.maximum_with_derivatives(*a, *b)
+
+    def back(dy, dx):
         dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
-        dmean_a, dvar_a, dmean_b, dvar_b = moments.maximum_backward(*a, *b, dy.mean, dvar)  # (4.7)
-        return Gaussian(dmean_a, dvar_a), Gaussian(dmean_b, dvar_b)
+        mean_by_a, var_by_a, mean_by_var, var_by_var_a, mean_by_b, var_by_var_b = derivatives  # (4.7)
+        jacobian_a, jacobian_b = (
+            (mean_by_a, var_by_a, mean_by_var, var_by_var_a),
+            (mean_by_b, -var_by_a, mean_by_var, var_by_var_b),
+        )
+        back_a(Gaussian(*moments.vector_jacobian_product(dy.mean, dvar, *jacobian_a)), dx)
+        back_b(Gaussian(*moments.vector_jacobian_product(dy.mean, dvar, *jacobian_b)), dx)
 
-    return y, backward
+    return Gaussian(mean, var), back  # (4.5)
+
+
+def _at(x, place):
+    return Gaussian(x.mean[place], None if x.var is None else x.var[place])
+
+
+def _adder(place):
+    """back(dy, dx) of the entry that lies at this place of x."""
+
+    def back(dy, dx):
+        for total, share in zip(dx, dy, strict=True):
+            if total is not None:
+                total[place] += share
+
+    return back
