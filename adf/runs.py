@@ -61,10 +61,11 @@ class Settings:
     steps: int = 320
     batch_size: int = 8
     learning_rate: float = 5e-3
-    noise_var: float | None = 5e-2
+    noise_var: float | None = 1e-2
     seed: int = 0
     widths: tuple = (16, 32, 64, 128)
-    label_smoothing: float | None = 1e-2
+    label_smoothing: float = 1e-2
+    density_weight: float = 1e-3
     raw_c: float = -3.0
     version: int = 1  # raised when a change of the code gives old weights another meaning
 
@@ -97,7 +98,8 @@ class Settings:
 
     def segmenter(self):
         network = SYSTEMS[self.system].network(self)
-        return Segmenter(network, self.noise_var, label_smoothing=self.label_smoothing, raw_c=self.raw_c)
+        names = ("label_smoothing", "density_weight", "raw_c")
+        return Segmenter(network, self.noise_var, **{name: getattr(self, name) for name in names})
 
     def learning_rate_at(self, step):
         """Linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter, SGDR, ICLR 2017).  (8.1)"""

@@ -29,21 +29,28 @@ class Segmenter:
 
     network: a Layer from (N, C, H, W) to logits (N, K, H, W). noise_var: the variance (not the standard deviation) of
     the noise on every pixel of the normalised image, in units of that image's own variance; None runs the ordinary
-    deterministic network: point masses, softmax, cross-entropy. label_smoothing: how far the target lies inside the
-    simplex (see dirichlet_nll); None: the target is the label itself, of probability E[p_label] under the Dirichlet, so
-    the loss is the cross-entropy of the mean, and nothing trains the strength. raw_c: initial c1 and c2 before the
-    softplus. Raises ValueError on a negative noise_var, a label_smoothing outside (0, 1) and a raw_c outside [-30, 30].
+    deterministic network: point masses, softmax, cross-entropy. raw_c: initial c1 and c2 before the softplus.
+
+    The loss is (1 - w) (-log E[p_label]) + w (-log Dir(y; alpha)), w = density_weight: 1 is that of Gast & Roth, the
+    density at the label smoothed by label_smoothing (see dirichlet_nll), whose best mean is not the frequency of the
+    classes; with a small w that of the label alone, cross-entropy, rules the mean, and the density still teaches the
+    strength, of which the label says nothing: to Adam the size of a gradient is no matter. At 0 nothing does.  (7.17)
+    Raises ValueError on a negative noise_var, a label_smoothing outside (0, 1), a density_weight outside [0, 1] and a
+    raw_c outside [-30, 30].
     """
 
-    def __init__(self, network, noise_var=1e-3, *, label_smoothing=1e-2, raw_c=-3.0):
+    def __init__(self, network, noise_var=1e-3, *, label_smoothing=1e-2, density_weight=1.0, raw_c=-3.0):
         if noise_var is not None and not 0 <= noise_var < float("inf"):
             raise ValueError(f"Segmenter expects a noise_var (a variance) of 0 or more, or None, got {noise_var!r}")
-        if label_smoothing is not None and not 0 < label_smoothing < 1:
+        if not 0 < label_smoothing < 1:
             raise ValueError(
-                f"Segmenter expects a label_smoothing between 0 and 1, or None, got {label_smoothing!r}: "
+                f"Segmenter expects a label_smoothing between 0 and 1, got {label_smoothing!r}: "
                 "at 0 the target lies on the border of the simplex, where the Dirichlet's density is infinite or 0"
             )
-        self.network, self.noise_var, self.label_smoothing = network, noise_var, label_smoothing
+        if not 0 <= density_weight <= 1:
+            raise ValueError(f"Segmenter expects a density_weight from 0 to 1, got {density_weight!r}")
+        self.network, self.noise_var = network, noise_var
+        self.label_smoothing, self.density_weight = label_smoothing, density_weight
         self.head = None if noise_var is None else DirichletHead(raw_c)
 
     def parameters(self):
@@ -70,11 +77,14 @@ class Segmenter:
             loss, loss_backward = cross_entropy(logits.mean, labels)
             return loss, lambda dloss: network_backward(Gaussian(loss_backward(dloss), None))
         log_concentration, head_backward = self.head.forward(logits)
-        if self.label_smoothing is None:
-            loss, loss_backward = cross_entropy(log_concentration, labels)  # their softmax is E[p]
-        else:
-            loss, loss_backward = dirichlet_nll(log_concentration, labels, self.label_smoothing)
-        return loss, lambda dloss: network_backward(head_backward(loss_backward(dloss)))
+        density, density_backward = dirichlet_nll(log_concentration, labels, self.label_smoothing)
+        label, label_backward = cross_entropy(log_concentration, labels)  # their softmax is E[p]
+        w = self.density_weight
+
+        def backward(dloss):
+            return network_backward(head_backward(density_backward(w * dloss) + label_backward((1 - w) * dloss)))
+
+        return (1 - w) * label + w * density, backward  # (7.17)
 
     def predict(self, images):
         """The fields of a Prediction for images (N, C, H, W) of any size, as arrays of the backend."""

@@ -122,8 +122,8 @@ def head(dtype):
     yield from (d.entropy, d.expected_entropy, d.mutual_information)
     loss, loss_backward = dirichlet.dirichlet_nll(y, labels, 0.01)
     yield from (loss, loss_backward(0.1), *backward(loss_backward(0.1)), layer.c1.grad, layer.c2.grad)
-    for noise_var, smoothing in ((0.1, None), (None, 0.01)):
-        model = adf.Segmenter(in_float64(adf.Conv2d(3, 3, 1, rng=1)), noise_var, label_smoothing=smoothing)
+    for noise_var in (0.1, None):
+        model = adf.Segmenter(in_float64(adf.Conv2d(3, 3, 1, rng=1)), noise_var, density_weight=0.5)
         loss, backward = model.loss(logits.mean, labels)
         yield from (loss, *backward(0.1), *model.predict(logits.mean))
 

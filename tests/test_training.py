@@ -53,10 +53,10 @@ def test_threads_do_not_change_a_bit(noise_var, monkeypatch):
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-@pytest.mark.parametrize("label_smoothing", [1e-2, None])
-def test_gradient_of_a_step_is_that_of_the_mean_loss(label_smoothing):
+@pytest.mark.parametrize("density_weight", [1, 0.3, 0])
+def test_gradient_of_a_step_is_that_of_the_mean_loss(density_weight):
     """Micro-batches summed: against central differences of the whole batch's loss, float64."""
-    model, (images, labels) = segmenter(label_smoothing=label_smoothing), batch()
+    model, (images, labels) = segmenter(density_weight=density_weight), batch()
     for p in model.parameters():
         p.value = p.value.astype("float64")
     optimizer = adf.Adam(model.parameters(), 1e-3)
@@ -78,8 +78,8 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss(label_smoothing):
         np.testing.assert_allclose(float((p.grad * direction).sum()), (up - down) / (2 * step), rtol=1e-5, atol=1e-8)
 
 
-def test_without_smoothing_the_loss_is_that_of_the_label_under_the_mean():
-    model, (images, labels) = segmenter(label_smoothing=None), batch()
+def test_without_the_density_the_loss_is_that_of_the_label_under_the_mean():
+    model, (images, labels) = segmenter(density_weight=0), batch()
     loss, backward = model.loss(xp.asarray(images), xp.asarray(labels))
     concentration = to_host(
         adf.DirichletHead.predict(model.head, model.network.predict(model.input(xp.asarray(images))))
@@ -211,7 +211,9 @@ def test_bad_input_changes_nothing(images, labels, message, noise_var):
     assert optimizer.t == 0 and all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
 
 
-@pytest.mark.parametrize("options", [{"noise_var": -1}, {"noise_var": float("nan")}, {"label_smoothing": 0}])
+@pytest.mark.parametrize(
+    "options", [{"noise_var": -1}, {"noise_var": float("nan")}, {"label_smoothing": 0}, {"density_weight": 2}]
+)
 def test_bad_settings(options):
     with pytest.raises(ValueError, match="expects a"):
         segmenter(**options)

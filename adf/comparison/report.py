@@ -1,18 +1,23 @@
 """The scores of all networks as tables, claims that are tested, and pictures."""
 
 import io
-import os
 import platform
 
 import numpy as np
 from PIL import Image
 
-from .. import evaluation, figures, files, markdown, metrics, runs
+from .. import evaluation, figures, files, markdown, metrics, parallel, runs
 from . import scores
 from .noise_figure import against_noise
 from .rows import read, values
 from .tuning import START, STEPS
 
+OF_ADF = {  # what a deterministic network does not have
+    "noise variance": "noise_var",
+    "label smoothing": "label_smoothing",
+    "density weight": "density_weight",
+    "raw c1, c2": "raw_c",
+}
 METRICS = ("Dice", "IoU", "NLL", "NLL T", "Brier", "ECE", "ECE T", "AUSE", "AUSE std", "AURC", "AUROC")
 TITLES = {
     ("synthetic", "test"): "(a) Synthetic trapped yeast",
@@ -52,8 +57,8 @@ the network's input variance is set to the true one, which a deterministic netwo
 ## Tuning
 
 `python -m adf compare --tune`: {tuning_steps} steps on the training images of (a), scored on its validation images.
-Each row changes one thing in where the search started: {start}.
-All settings and scores: [tuning.csv](tuning.csv). Noise variance 0 and label smoothing None are there to find out what
+Each row changes one thing, or two, in where the search started: {start}.
+All settings and scores: [tuning.csv](tuning.csv). Noise variance 0 and density weight 0 are there to find out what
 makes a difference: [discussion.md](discussion.md).
 
 {tuning}
@@ -77,7 +82,7 @@ def write(out, folder, studies, rows, real):
     figures.save(against_noise(rows), out / "noise.png")
     text = TEXT.format(
         command=_command(studies, real),
-        machine=f"{os.cpu_count()} cores ({platform.machine()}) with Python {platform.python_version()}, "
+        machine=f"{parallel.threads()} cores ({platform.machine()}) with Python {platform.python_version()}, "
         f"NumPy {np.__version__}",
         networks=len({(r["study"], r["system"], r["seed"]) for r in rows}),
         minutes=sum({(r["study"], r["system"], r["seed"]): r["training s"] for r in rows}.values()) / 60,
@@ -221,9 +226,7 @@ def _systems(rows, folder):
                 "parameters": f"{sum(p.value.size for p in run.segmenter.parameters()):,}",
                 "steps": s.steps,
                 "peak learning rate": f"{s.learning_rate:g}",
-                "noise variance": s.noise_var if s.noise_var is None else f"{s.noise_var:g}",
-                "label smoothing": s.noise_var if s.noise_var is None else f"{s.label_smoothing:g}",
-                "raw c1, c2": s.noise_var if s.noise_var is None else f"{s.raw_c:g}",
+                **{word: None if s.noise_var is None else f"{getattr(s, name):g}" for word, name in OF_ADF.items()},
                 "training, min": f"{np.mean([r['training s'] for r in chosen]) / 60:.1f}",
                 "ms per image": f"{np.median([r['ms per image'] for r in chosen]):.0f}",
             }

@@ -6,21 +6,25 @@ from .rows import write
 from .scores import Condition
 
 STEPS = 160
-START = {"learning_rate": 5e-3, "augment": "flip", "noise_var": 1e-3, "raw_c": -3.0, "label_smoothing": 1e-2}
-CHANGES = {  # one at a time; noise_var 0 and label_smoothing None ask why, not what. DeepLabV3+ takes the U-Net's
+START = {"learning_rate": 5e-3, "augment": "flip", "noise_var": 1e-2, "density_weight": 1e-3, "raw_c": -3.0}
+CHANGES = {  # a few things at a time; noise_var 0 and density_weight 0 ask why, not what
     "unet-bn": ({}, {"learning_rate": 1e-2}, {"augment": "none"}, {"augment": "dihedral"}),
     "adf-unet": (
         {},
-        {"learning_rate": 2.5e-3},
         {"learning_rate": 1e-2},
-        {"raw_c": -4.0},
-        {"raw_c": -1.0},
-        {"label_smoothing": 1e-1},
-        {"label_smoothing": None},
         {"noise_var": 0.0},
-        {"noise_var": 1e-2},
+        {"noise_var": 1e-3},
         {"noise_var": 5e-2},
+        {"density_weight": 0.0},
+        {"density_weight": 1e-2},
+        {"density_weight": 1e-1},
+        {"density_weight": 1.0},
+        {"density_weight": 1.0, "noise_var": 0.0},
+        {"density_weight": 1.0, "raw_c": -4.0},
+        {"density_weight": 1.0, "raw_c": -1.0},
+        {"density_weight": 1.0, "label_smoothing": 1e-1},
     ),
+    "adf-deeplabv3plus": ({}, {"learning_rate": 2.5e-3}, {"learning_rate": 1e-2}),
 }
 
 
