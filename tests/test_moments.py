@@ -116,6 +116,14 @@ def test_moments_with_derivatives_are_the_moments_and_the_derivatives(dtype):
             np.testing.assert_allclose(to_host(got), to_host(want), rtol=tolerance, atol=tolerance)
 
 
+def test_vector_jacobian_product():
+    rng = np.random.default_rng(4)
+    jacobian, row = rng.normal(size=(10, 2, 2)), rng.normal(size=(10, 1, 2))  # of E[y], Var[y] by mu, sigma^2
+    columns = (jacobian[:, 0, 0], jacobian[:, 1, 0], jacobian[:, 0, 1], jacobian[:, 1, 1])
+    got = moments.vector_jacobian_product(*(xp.asarray(a) for a in (row[:, 0, 0], row[:, 0, 1], *columns)))
+    np.testing.assert_allclose(np.stack([to_host(g) for g in got], 1), (row @ jacobian)[:, 0], rtol=1e-13)  # (6.1)
+
+
 def derivatives(function, point):
     h = mpmath.mpf(10) ** -30
     with mpmath.workdps(120):

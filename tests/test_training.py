@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import dirichlet
 
 import adf
 from adf import parallel
@@ -78,17 +79,22 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss(density_weight):
         np.testing.assert_allclose(float((p.grad * direction).sum()), (up - down) / (2 * step), rtol=1e-5, atol=1e-8)
 
 
-def test_without_the_density_the_loss_is_that_of_the_label_under_the_mean():
-    model, (images, labels) = segmenter(density_weight=0), batch()
+@pytest.mark.parametrize("w", [0, 0.3])
+def test_the_loss_mixes_the_label_under_the_mean_and_the_density(w):
+    model, (images, labels) = segmenter(density_weight=w), batch()
     loss, backward = model.loss(xp.asarray(images), xp.asarray(labels))
-    concentration = to_host(
-        adf.DirichletHead.predict(model.head, model.network.predict(model.input(xp.asarray(images))))
+    alpha = np.exp(to_host(model.head.predict(model.network.predict(model.input(xp.asarray(images))))))
+    p = alpha / alpha.sum(axis=1, keepdims=True)
+    label = -np.log(np.take_along_axis(p, labels[:, None], axis=1)).sum()
+    y = 0.99 * (labels[:, None] == np.arange(3)[:, None, None]) + 0.01 / 3
+    density = sum(
+        -dirichlet(a).logpdf(t / t.sum())
+        for a, t in zip(np.moveaxis(alpha, 1, -1).reshape(-1, 3), np.moveaxis(y, 1, -1).reshape(-1, 3), strict=True)
     )
-    p = np.exp(concentration) / np.exp(concentration).sum(axis=1, keepdims=True)
-    expected = -np.log(np.take_along_axis(p, labels[:, None], axis=1)).sum()
-    assert float(loss) == pytest.approx(expected, rel=1e-6)
+    assert float(loss) == pytest.approx((1 - w) * label + w * density, rel=1e-6)  # (7.17)
     backward(1.0)
-    assert all(float(c.grad[0]) == pytest.approx(0, abs=1e-9 * labels.size) for c in model.head.parameters())
+    taught = [abs(float(c.grad[0])) > 1e-9 * labels.size for c in model.head.parameters()]
+    assert taught == [w > 0] * 2  # the label says nothing of the strength
 
 
 def test_replicas_share_values_and_own_gradients():
