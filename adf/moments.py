@@ -22,6 +22,7 @@ import math
 from .backend import fused, xp
 
 CAP = 64.0  # phi(64) is 0 in float64 as in float32: every t beyond it gives the same moments
+TINY = {"f": 2.0**-120, "d": 2.0**-600}  # CAP TINY is nothing beside the least sigma, a root
 SQRT_TAU = math.sqrt(2 * math.pi)
 
 # R2(t) (1 + t/3)^3 as a polynomial in w = 2 / (1 + t/3) - 1, lowest power first: made by tests/fit_mills.py.
@@ -83,15 +84,20 @@ def mills(t):
     for c in reversed(others):  # Horner's rule
         r2 = r2 * w + c
     r2 = r2 * (u * u * u)  # (3.8)
-    r1 = (1 - 2 * t * r2) / (1 + t * t)  # (3.2) solved for R1: (3.7)
+    r1 = (1 - t * (2 * r2)) / (1 + t * t)  # (3.2) solved for R1: (3.7)
     r0 = 2 * r2 + t * r1  # and for R0: (3.7)
     return r0, r1, r2
 
 
+def divisor(sigma):
+    """sigma, or TINY where that is 0."""
+    return xp.maximum(sigma, TINY[sigma.dtype.char])
+
+
 def tail(distance, sigma):
     """t = distance / sigma (CAP where sigma is 0), phi(t), and P, G, V of (3.3), for distance >= 0."""
-    zero = (sigma == 0).astype(sigma.dtype)
-    t = xp.minimum(distance, CAP * sigma) / (sigma + zero) + CAP * zero
+    s = divisor(sigma)
+    t = xp.minimum(distance + CAP * TINY[sigma.dtype.char], CAP * s) / s
     r0, r1, r2 = mills(t)
     pdf = xp.exp(-0.5 * (t * t)) / SQRT_TAU
     g = pdf * r1
@@ -108,11 +114,11 @@ def leaky_relu(mean, var, slope):
     b = 1 - slope
     sigma = xp.sqrt(var)
     _, _, p, g, v = tail(xp.abs(mean), sigma)
-    positive = (mean > 0).astype(mean.dtype)
+    right = (mean > 0).astype(mean.dtype)
     relu = xp.maximum(mean, 0)
     y_mean = relu + slope * (mean - relu) + b * sigma * g  # exactly y(mu) at sigma = 0
     half = slope * slope + (2 * slope * b) * p + (b * b) * v
-    y_var = var * (half + (b * (1 + slope)) * (positive * (1 - 2 * p)))  # both cases of (3.5) in one: no selection
+    y_var = var * (half + (b * (1 + slope)) * (right * (1 - 2 * p)))  # both cases of (3.5) in one: no selection
     return y_mean, y_var  # (3.5)
 
 
@@ -127,13 +133,13 @@ def leaky_relu_derivatives(mean, var, slope):
     b = 1 - slope
     sigma = xp.sqrt(var)
     t, pdf, p, g, _ = tail(xp.abs(mean), sigma)
-    positive = (mean > 0).astype(mean.dtype)
-    cdf = p + positive * (1 - 2 * p)  # Phi(z)
-    other = p + (1 - positive) * (1 - 2 * p)  # Phi(-z), with its digits where it is small
-    r = positive * t + g  # E[r] / sigma
-    z = (2 * positive - 1) * t
+    right = (mean > 0).astype(mean.dtype)
+    cdf = p + right * (1 - 2 * p)  # Phi(z)
+    other = p + (1 - right) * (1 - 2 * p)  # Phi(-z), with its digits where it is small
+    r = right * t + g  # E[r] / sigma
+    z = (2 * right - 1) * t
     mean_by_mean = slope + b * cdf
-    mean_by_var = (0.5 * b) * pdf / (sigma + (sigma == 0).astype(sigma.dtype))
+    mean_by_var = (0.5 * b) * pdf / divisor(sigma)  # phi is 0 where sigma is
     var_by_mean = (2 * b) * sigma * (slope * pdf + b * (r * other))
     var_by_var = slope * slope + b * (slope * (2 * cdf - z * pdf) + b * (cdf - r * pdf))
     return mean_by_mean, var_by_mean, mean_by_var, var_by_var  # (3.9)
@@ -173,12 +179,11 @@ def maximum_derivatives(mean_a, var_a, mean_b, var_b):
     s = xp.sqrt(var)
     t, pdf, p, g, _ = tail(xp.abs(mean_a - mean_b), s)
     first = (mean_a >= mean_b).astype(mean_a.dtype)
-    certain = (var == 0).astype(var.dtype)
-    q = (first * var_a + (1 - first) * var_b) / (var + certain)
+    q = (first * var_a + (1 - first) * var_b) / (var + (var == 0).astype(var.dtype))
     share_a, share_b = p + first * (1 - 2 * p), p + (1 - first) * (1 - 2 * p)  # P(a > b), P(b > a)
     c = pdf * (g + t * q)
     var_by_mean = (2 * s) * (q * pdf - g * (1 - p)) * (2 * first - 1)
-    return share_a, var_by_mean, 0.5 * pdf / (s + certain), share_a - c, share_b, share_b - c  # (4.7)
+    return share_a, var_by_mean, 0.5 * pdf / divisor(s), share_a - c, share_b, share_b - c  # (4.7)
 
 
 @fused

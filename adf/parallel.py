@@ -68,6 +68,7 @@ def keep_memory():
         return
     mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD, at its most: blocks up to 32 MiB come from memory that is kept
     mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: up to 1 GiB of it
+    mallopt(-8, 1)  # M_ARENA_MAX: all threads' arrays from one place, for what a thread has of its own is never kept
 
 
 @functools.cache

@@ -48,7 +48,8 @@ class Correlation(NamedTuple):
         x = xp.zeros((shape[0], self.groups, shape[1] // self.groups, *shape[2:]), xp.result_type(w, y))
         transposed = [xp.ascontiguousarray(matrix.swapaxes(1, 2)) for matrix in stacks.matrices(w)]
         for images, rows in stacks.blocks(len(x), y.shape[3:]):
-            stack = stacks.zeros(x[images], rows, y.shape[-1])
+            stack = stacks.empty(x[images], rows, y.shape[-1])
+            stack[...] = 0
             for i, matrix in enumerate(transposed):
                 seen = stacks.seen(stack, i, rows)
                 seen += matmul(matrix, flat(y[images, ..., rows, :])).reshape(seen.shape)
@@ -110,19 +111,22 @@ class Stacks:
         w = matrices.reshape(self.count, o, self.copies, c).transpose(1, 3, 0, 2)
         return xp.ascontiguousarray(w).reshape(self.shape)
 
-    def zeros(self, x, rows, width):
-        return xp.zeros((*x.shape[:2], self.copies * x.shape[2], self._rows(self.count - 1, rows).stop, width), x.dtype)
+    def empty(self, x, rows, width):
+        return xp.empty((*x.shape[:2], self.copies * x.shape[2], self._rows(self.count - 1, rows).stop, width), x.dtype)
 
     def filled(self, x, rows, width):
-        stack = self.zeros(x, rows, width)
-        for copy, pixels in self._shifts(stack, x, rows):
-            copy[...] = pixels
+        """The stack, zero where the image is padded."""
+        stack = self.empty(x, rows, width)
+        for copy, (down, right), pixels in self._shifts(stack, x, rows):
+            copy[..., down, right] = pixels
+            copy[..., : down.start, :] = copy[..., down.stop :, :] = 0
+            copy[..., down, : right.start] = copy[..., down, right.stop :] = 0
         return stack
 
     def scatter(self, stack, x, rows):
         """Adds every copy to the pixels it was made of."""
-        for copy, pixels in self._shifts(stack, x, rows):
-            pixels += copy
+        for copy, place, pixels in self._shifts(stack, x, rows):
+            pixels += copy[..., *place]
 
     def seen(self, stack, i, rows):
         """What the i-th matrix sees of the stack, for these output rows."""
@@ -141,7 +145,7 @@ class Stacks:
         return slice(start, start + step * (rows.stop - rows.start - 1) + 1, step)
 
     def _shifts(self, stack, x, rows):
-        """For every copy: where it lies in the stack, and the pixels that it is of. Both are views."""
+        """Every copy, a view of the stack; which of its rows and columns are pixels; these, a view of x."""
         (top, left), (down, right) = self.map.padding, self.map.dilation
         n, groups, _, height, width = stack.shape
         stack = stack.reshape(n, groups, self.stacked, self.shape[3], x.shape[2], height, width)
@@ -150,7 +154,7 @@ class Stacks:
             to_rows, from_rows = overlap(x.shape[3], offset, 1, height)
             for j in range(self.shape[3]):
                 to, pixels = overlap(x.shape[4], j * right - left, self.map.stride[1], width)
-                yield stack[:, :, i, j, :, to_rows, to], x[..., from_rows, pixels]
+                yield stack[:, :, i, j], (to_rows, to), x[..., from_rows, pixels]
 
 
 def overlap(length, offset, step, count):
