@@ -86,16 +86,16 @@ class Program:
                 place[value] = free.pop() if free else end
                 end = max(end, place[value] + 1)
             self.steps[n] = ufunc, [place[o] for o in operands], place[value]
+        self.constants = [numpy.array(constant, self.dtype) for (constant,) in self.constants]  # faster than floats
         self.buffers = end - len(fixed)
 
     def run(self, arrays):
         """The results for arrays of one shape."""
         flat = [a.reshape(-1) for a in arrays]
         results = [numpy.empty(flat[0].size, self.dtype) for _ in self.results]
-        constants = [constant for (constant,) in self.constants]
         for start in range(0, flat[0].size, BLOCK):
             blocks = [a[start : start + BLOCK] for a in (*flat, *results)]
-            places = [*blocks, *constants, *(b[: blocks[0].size] for b in buffers(self.buffers, self.dtype))]
+            places = [*blocks, *self.constants, *(b[: blocks[0].size] for b in buffers(self.buffers, self.dtype))]
             for ufunc, operands, result in self.steps:
                 ufunc(*[places[o] for o in operands], out=places[result])
         results = tuple(r.reshape(arrays[0].shape) for r in results)
