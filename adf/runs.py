@@ -217,6 +217,7 @@ def load(folder):
     path = Path(folder) / "checkpoint.npz"
     arrays, settings = checkpoint.load(path)
     step = settings.pop("step", None)
+    settings.setdefault("density_weight", 1.0)  # of runs from before there was another
     try:
         settings = Settings(**settings)
         if type(step) is not int or not 0 <= step <= settings.steps:

@@ -25,7 +25,7 @@ LEVEL = 0.99  # of all bands and intervals
 NOISE_VAR = 0.05  # the variance of the noise on every pixel, in units of the variance of the whole image
 IMAGE, CROP = {"seed": 3, "start": 3}, (slice(20, 52), slice(48, 80))
 NETWORK = Path(__file__).with_name("network.npz")
-SETTINGS = Settings(widths=[8, 16, 32], steps=600, learning_rate=1e-2, noise_var=NOISE_VAR)
+SETTINGS = Settings(widths=[8, 16, 32], steps=600, learning_rate=1e-2, noise_var=NOISE_VAR, density_weight=1.0)
 
 LAYERS = {  # what a reader calls them, and their kind in the books
     Conv2d: ("conv", "linear"),

@@ -51,6 +51,13 @@ def few_held_out():
     patch.undo()
 
 
+def test_a_run_from_before_the_density_had_a_weight(trained, tmp_path):
+    arrays, settings = checkpoint.load(trained / "checkpoint.npz")
+    assert settings.pop("density_weight") < 1
+    checkpoint.save(tmp_path / "checkpoint.npz", arrays, settings)
+    assert runs.load(tmp_path).settings.density_weight == 1
+
+
 def test_train_writes_what_it_promises(trained):
     names = {path.name for path in trained.iterdir()}
     assert {"checkpoint.npz", "log.csv", "overview.png"} <= names
