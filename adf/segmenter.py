@@ -31,10 +31,10 @@ class Segmenter:
     the noise on every pixel of the normalised image, in units of that image's own variance; None runs the ordinary
     deterministic network: point masses, softmax, cross-entropy. raw_c: initial c1 and c2 before the softplus.
 
-    The loss is (1 - w) (-log E[p_label]) + w (-log Dir(y; alpha)), w = density_weight: 1 is that of Gast & Roth, the
-    density at the label smoothed by label_smoothing (see dirichlet_nll), whose best mean is not the frequency of the
-    classes; with a small w that of the label alone, cross-entropy, rules the mean, and the density still teaches the
-    strength, of which the label says nothing: to Adam the size of a gradient is no matter. At 0 nothing does.  (7.17)
+    The loss is (1 - w) (-log E[p_label]) + w (-log Dir(y; alpha)) with w = density_weight.  (7.17)
+    At w = 1 it is that of Gast & Roth, the density at the label smoothed by label_smoothing (see dirichlet_nll), whose
+    best mean is not the frequency of the classes. At a small w the likelihood of the label itself, cross-entropy, rules
+    the mean, and the density the strength, of which the label says nothing. At w = 0 the strength does not learn.
     Raises ValueError on a negative noise_var, a label_smoothing outside (0, 1), a density_weight outside [0, 1] and a
     raw_c outside [-30, 30].
     """

@@ -1,5 +1,8 @@
 """The comparison of systems: what is asked of them, what is concluded, and that nothing finished is done again."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,6 +60,21 @@ def test_tune_writes_a_row_for_every_variant(small, monkeypatch):
     assert main(["compare", "--tune", "--runs", str(small / "runs"), "--out", str(small / "out")]) == 0
     found = rows.read(small / "out" / "tuning.csv")
     assert [r["augment"] for r in found] == ["flip", "none"] and {r["condition"] for r in found} == {"validation"}
+
+
+def test_the_defaults_of_every_system_are_the_chosen_settings():
+    best = tuning.chosen(rows.read(Path(__file__).parents[1] / "results" / "tuning.csv"))
+    assert set(best) == set(runs.SYSTEMS)
+    for system, row in best.items():
+        settings = dataclasses.asdict(runs.Settings.of({"system": system}))
+        names = [name for name in ("augment", *tuning.START, "label_smoothing") if row[name] is not None]
+        assert {name: settings[name] for name in names} == {name: row[name] for name in names}
+
+
+def test_what_only_asks_why_is_not_chosen():
+    row = {"system": "adf-unet", "noise_var": 0.1, "density_weight": 1e-3, "NLL T": 0.2}
+    better = [row | {"noise_var": 0.0, "NLL T": 0.1}, row | {"density_weight": 0.0, "NLL T": 0.1}]
+    assert tuning.chosen([better[0], row, better[1], row | {"NLL T": 0.3}]) == {"adf-unet": row}
 
 
 def test_what_is_missing_is_refused_before_training(tmp_path, capsys):

@@ -10,7 +10,7 @@ from .. import evaluation, figures, files, markdown, metrics, parallel, runs
 from . import scores
 from .noise_figure import against_noise
 from .rows import read, values
-from .tuning import START, STEPS
+from .tuning import CRITERION, START, STEPS, chosen
 
 OF_ADF = {  # what a deterministic network does not have
     "noise variance": "noise_var",
@@ -58,8 +58,9 @@ the network's input variance is set to the true one, which a deterministic netwo
 
 `python -m adf compare --tune`: {tuning_steps} steps on the training images of (a), scored on its validation images.
 Each row changes one thing, or two, in where the search started: {start}.
-All settings and scores: [tuning.csv](tuning.csv). Noise variance 0 and density weight 0 are there to find out what
-makes a difference: [discussion.md](discussion.md).
+Chosen is the row of least {criterion} of each system. Noise variance 0 and density weight 0 are not chosen from: they are
+there to find out what makes a difference, [discussion.md](discussion.md). All settings and scores:
+[tuning.csv](tuning.csv).
 
 {tuning}
 
@@ -95,6 +96,7 @@ def write(out, folder, studies, rows, real):
         noise=_noise_table(rows),
         tuning_steps=STEPS,
         start=", ".join(f"{key.replace('_', ' ')} {value}" for key, value in START.items()),
+        criterion=CRITERION,
         tuning=_tuning(out / "tuning.csv"),
         claims=markdown.table(claims(rows)),
     )
@@ -205,13 +207,12 @@ def _noise_table(rows):
 def _tuning(path):
     if not path.exists():
         return "Not done."
-    shown = ("IoU", "NLL", "NLL T", "ECE", "ECE T", "AUSE", "AUROC")
-    return markdown.table(
-        [
-            {"": r["system"], "changed": r["changed"].replace("_", " ")} | {m: _spread([r[m]]) for m in shown}
-            for r in read(path)
-        ]
-    )
+    shown, rows, table = ("IoU", "NLL", "NLL T", "ECE", "ECE T", "AUSE", "AUROC"), read(path), []
+    best = chosen(rows)
+    for r in rows:
+        scores = {m: _spread([r[m]]) for m in shown} | {"chosen": "yes" if r in best.values() else ""}
+        table.append({"": r["system"], "changed": r["changed"].replace("_", " ")} | scores)
+    return markdown.table(table)
 
 
 def _systems(rows, folder):

@@ -7,6 +7,7 @@ from .scores import Condition
 
 STEPS = 160
 START = {"learning_rate": 5e-3, "augment": "flip", "noise_var": 1e-2, "density_weight": 1e-3, "raw_c": -3.0}
+CRITERION = "NLL T"  # a proper score; after a temperature, for more steps than these would mend the confidence
 CHANGES = {  # a few things at a time; noise_var 0 and density_weight 0 ask why, not what
     "unet-bn": ({}, {"learning_rate": 1e-2}, {"augment": "none"}, {"augment": "dihedral"}),
     "adf-unet": (
@@ -40,3 +41,13 @@ def tune(folder, out):
         rows += [{"changed": name} | row for row in scored(run, asked, source.validation(0), given)]
     write(out / "tuning.csv", rows)
     print(f"look at {out / 'tuning.csv'}")
+
+
+def chosen(rows):
+    """Of every system the row with the least CRITERION, among those with variances and a strength that learns."""
+    best = {}
+    for row in rows:
+        asks_what = row["noise_var"] is None or (row["noise_var"] > 0 and row["density_weight"] > 0)
+        if asks_what and (row["system"] not in best or row[CRITERION] < best[row["system"]][CRITERION]):
+            best[row["system"]] = row
+    return best
