@@ -58,8 +58,8 @@ the network's input variance is set to the true one, which a deterministic netwo
 
 `python -m adf compare --tune`: {tuning_steps} steps on the training images of (a), scored on its validation images.
 Each row changes one thing, or two, in where the search started: {start}.
-Chosen is the row of least {criterion} of each system. Noise variance 0 and density weight 0 are not chosen from: they are
-there to find out what makes a difference, [discussion.md](discussion.md). All settings and scores:
+Chosen is the row of least {criterion} of each system. Noise variance 0 and density weight 0 are not chosen from: they
+are there to find out what makes a difference, [discussion.md](discussion.md). All settings and scores:
 [tuning.csv](tuning.csv).
 
 {tuning}
