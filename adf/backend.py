@@ -104,8 +104,8 @@ def fused(function):
     """Makes one pass of an elementwise function of equally shaped arrays (array arguments first, then Python scalars).
 
     The function is written as plain array expressions of ufuncs and returns one array or a tuple of them. CuPy compiles
-    it into one kernel; on NumPy it becomes a Program (fusion.py), which runs in buffers that stay in the cache. Within
-    another fused function it is the plain function.
+    it into one kernel; on NumPy it becomes a Program (fusion.py), which runs in buffers that stay in the cache. The
+    plain function is its `__wrapped__`.
     """
     return _fused_cupy(function) if name == "cupy" else _fused_numpy(function)
 
@@ -115,8 +115,6 @@ def _fused_numpy(function):
 
     @functools.wraps(function)
     def wrapper(*args):
-        if not isinstance(args[0], numpy.ndarray):
-            return function(*args)
         arrays = tuple(a for a in args if isinstance(a, numpy.ndarray))
         scalars = args[len(arrays) :]
         key = arrays[0].dtype.char, len(arrays), scalars
@@ -132,8 +130,6 @@ def _fused_cupy(function):
 
     @functools.wraps(function)
     def wrapper(*args):  # scalars are compiled in: passed as arguments they would promote float32 arrays to float64
-        if not isinstance(args[0], xp.ndarray):
-            return function(*args)
         arrays = tuple(a for a in args if isinstance(a, xp.ndarray))
         scalars = args[len(arrays) :]
         if scalars not in kernels:

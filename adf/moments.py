@@ -104,6 +104,16 @@ def tail(distance, sigma):
     return t, pdf, pdf * r0, g, pdf * (2 * r2 - g * r1)  # (3.3)
 
 
+def together(moments, derivatives):
+    """The results of both, for a training step: what they have in common is computed once."""
+
+    @fused
+    def with_derivatives(*args):
+        return *moments.__wrapped__(*args), *derivatives.__wrapped__(*args)
+
+    return with_derivatives
+
+
 @fused
 def leaky_relu(mean, var, slope):
     """y = x for x > 0, else slope x: exact E[y] and Var[y] for a slope in [0, 1].
@@ -145,10 +155,7 @@ def leaky_relu_derivatives(mean, var, slope):
     return mean_by_mean, var_by_mean, mean_by_var, var_by_var  # (3.9)
 
 
-@fused
-def leaky_relu_with_derivatives(mean, var, slope):
-    """E[y], Var[y] and their derivatives, for a training step: what they have in common is computed once."""
-    return *leaky_relu(mean, var, slope), *leaky_relu_derivatives(mean, var, slope)
+leaky_relu_with_derivatives = together(leaky_relu, leaky_relu_derivatives)
 
 
 @fused
@@ -186,11 +193,7 @@ def maximum_derivatives(mean_a, var_a, mean_b, var_b):
     return share_a, var_by_mean, 0.5 * pdf / divisor(s), share_a - c, share_b, share_b - c  # (4.7)
 
 
-@fused
-def maximum_with_derivatives(mean_a, var_a, mean_b, var_b):
-    """E[y], Var[y] and their derivatives, for a training step: what they have in common is computed once."""
-    moments = mean_a, var_a, mean_b, var_b
-    return *maximum(*moments), *maximum_derivatives(*moments)
+maximum_with_derivatives = together(maximum, maximum_derivatives)
 
 
 @fused

@@ -22,8 +22,9 @@ def train_step(segmenter, optimizer, images, labels):
     images = check_images(images)
     labels, span = check_labels(images, labels)
 
-    def work(rows):
-        replica = replicate(segmenter)
+    def work(job):
+        rows, generators = job
+        replica = replicate(segmenter, generators)
         loss, backward = replica.loss(images[rows], labels[rows], span)
         backward(1 / labels.size)  # (8.2)
         return loss, [p.grad for p in replica.parameters()], replica.network.statistics()
@@ -32,7 +33,10 @@ def train_step(segmenter, optimizer, images, labels):
     for p in parameters:
         p.grad = xp.zeros_like(p.value)
     together = MICRO_BATCH if segmenter.network.statistics() else WITHOUT_STATISTICS
-    rows = [slice(start, start + together) for start in range(0, len(images), together)]
+    jobs = [
+        (slice(start, start + together), [g.spawn(1)[0] for g in segmenter.network.generators()])
+        for start in range(0, len(images), together)
+    ]
 
     def accumulate(result):
         nonlocal loss
@@ -42,7 +46,7 @@ def train_step(segmenter, optimizer, images, labels):
         for p, grad in zip(parameters, grads, strict=True):
             p.grad += grad  # (6.11)
 
-    hand_over(work, rows, accumulate)
+    hand_over(work, jobs, accumulate)
     loss = float(to_host(loss / labels.size))
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss}, and the parameters are left as they were: try a lower learning rate")
@@ -53,9 +57,12 @@ def train_step(segmenter, optimizer, images, labels):
     return loss
 
 
-def replicate(segmenter):
-    """The segmenter with the same parameter values, shared, and gradients and running averages of its own, all 0."""
-    replica = copy.deepcopy(segmenter, {id(p.value): p.value for p in segmenter.parameters()})
+def replicate(segmenter, generators):
+    """The segmenter with the same parameter values, shared, with these generators of random numbers, and with gradients
+    and running averages of its own, all 0."""
+    instead = [(p.value, p.value) for p in segmenter.parameters()]
+    instead += zip(segmenter.network.generators(), generators, strict=True)
+    replica = copy.deepcopy(segmenter, {id(original): other for original, other in instead})
     for p in replica.parameters():
         p.grad = xp.zeros_like(p.value)
     for statistic in replica.network.statistics():

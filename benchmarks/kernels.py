@@ -72,9 +72,9 @@ def elementwise(repetitions):
     kink, window = pairs[0], (*pairs[0], *pairs[1])
     for function, arguments in (
         (moments.leaky_relu, (*kink, 0.2)),
-        (moments.leaky_relu_derivatives, (*kink, 0.2)),
+        (moments.leaky_relu_with_derivatives, (*kink, 0.2)),
         (moments.maximum, window),
-        (moments.maximum_derivatives, window),
+        (moments.maximum_with_derivatives, window),
         (moments.vector_jacobian_product, (*window, *pairs[2])),
     ):
         seconds = alternating([(f, *arguments) for f in (function.__wrapped__, function)], repetitions)

@@ -15,7 +15,7 @@ from adf import parallel
 from adf.backend import to_host, xp
 from adf.normalise import normalise
 from adf.runs import Settings
-from adf.training import replicate
+from adf.training import WITHOUT_STATISTICS, replicate
 
 
 def segmenter(noise_var=1e-3, **options):
@@ -99,9 +99,29 @@ def test_the_loss_mixes_the_label_under_the_mean_and_the_density(w):
 
 def test_replicas_share_values_and_own_gradients():
     model = segmenter()
-    replica = replicate(model)
+    replica = replicate(model, [])
     for a, b in zip(model.parameters(), replica.parameters(), strict=True):
         assert a.value is b.value and a.grad is not b.grad and a is not b
+
+
+def test_every_micro_batch_of_every_step_draws_masks_of_its_own(monkeypatch):
+    """Sampled dropout; and whatever the number of threads, the same ones."""
+    found, drawn = [], set()
+
+    def watched(segmenter, generators):
+        drawn.update(g.bit_generator.state["state"]["state"] for g in generators)
+        return replicate(segmenter, generators)
+
+    monkeypatch.setattr("adf.training.replicate", watched)
+    for threads in ("1", "2"):
+        monkeypatch.setenv("ADF_THREADS", threads)
+        network = adf.Sequential(adf.Conv2d(1, 3, 1, rng=0), adf.Dropout(0.5, sample=True, rng=1))
+        model = adf.Segmenter(network, noise_var=None)
+        optimizer = adf.Adam(model.parameters())
+        optimizer.learning_rate = 0.0  # the masks alone change the loss
+        found.append([adf.train_step(model, optimizer, *batch(count=8)) for _ in range(3)])
+    assert found[0] == found[1] and len(set(found[0])) == 3
+    assert len(drawn) == 3 * -(-8 // WITHOUT_STATISTICS)
 
 
 def test_adam_by_hand():

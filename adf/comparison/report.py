@@ -83,7 +83,7 @@ def write(out, folder, studies, rows, real):
     figures.save(against_noise(rows), out / "noise.png")
     text = TEXT.format(
         command=_command(studies, real),
-        machine=f"{parallel.threads()} cores ({platform.machine()}) with Python {platform.python_version()}, "
+        machine=f"{parallel.threads()} threads ({platform.machine()}) with Python {platform.python_version()}, "
         f"NumPy {np.__version__}",
         networks=len({(r["study"], r["system"], r["seed"]) for r in rows}),
         minutes=sum({(r["study"], r["system"], r["seed"]): r["training s"] for r in rows}.values()) / 60,
@@ -208,10 +208,10 @@ def _tuning(path):
     if not path.exists():
         return "Not done."
     shown, rows, table = ("IoU", "NLL", "NLL T", "ECE", "ECE T", "AUSE", "AUROC"), read(path), []
-    best = chosen(rows)
+    best = chosen(rows).values()
     for r in rows:
-        scores = {m: _spread([r[m]]) for m in shown} | {"chosen": "yes" if r in best.values() else ""}
-        table.append({"": r["system"], "changed": r["changed"].replace("_", " ")} | scores)
+        numbers = {m: _spread([r[m]]) for m in shown} | {"chosen": "yes" if r in best else ""}
+        table.append({"": r["system"], "changed": r["changed"].replace("_", " ")} | numbers)
     return markdown.table(table)
 
 

@@ -44,7 +44,7 @@ def tune(folder, out):
 
 
 def chosen(rows):
-    """Of every system the row with the least CRITERION, among those with variances and a strength that learns."""
+    """Of every system the row of least CRITERION; of ADF, among those with variances and a strength that learns."""
     best = {}
     for row in rows:
         asks_what = row["noise_var"] is None or (row["noise_var"] > 0 and row["density_weight"] > 0)

@@ -26,10 +26,10 @@ class LeakyReLU(Layer):
         return Gaussian(*moments.leaky_relu(x.mean, x.var, self.negative_slope))  # (3.5)
 
     def forward(self, x):
+        check(self, x, axes=None)
         slope = self.negative_slope
         if x.var is None:
             return self.predict(x), lambda dy: Gaussian(xp.where(x.mean > 0, dy.mean, slope * dy.mean), None)
-        check(self, x, axes=None)
         mean, var, *derivatives = moments.leaky_relu_with_derivatives(x.mean, x.var, slope)
 
         def backward(dy):

@@ -1,7 +1,7 @@
 """What every layer is: parameters, and forward -> (y, backward)."""
 
 from .. import backend
-from ..backend import xp
+from ..backend import host, xp
 from ..gaussian import Gaussian
 
 FLOATS = ("float32", "float64")
@@ -69,6 +69,10 @@ class Layer:
     def statistics(self):
         """The running averages, in the order of construction; most layers have none."""
         return self._find(Statistic)
+
+    def generators(self):
+        """The generators of random numbers, in the order of construction; few layers have one."""
+        return self._find(host.random.Generator)
 
     def _find(self, kind):
         found = []
