@@ -60,7 +60,7 @@ class Settings:
     augment: str = "flip"
     steps: int = 320
     batch_size: int = 8
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     noise_var: float | None = 1e-2
     seed: int = 0
     widths: tuple = (16, 32, 64, 128)

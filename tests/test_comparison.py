@@ -72,9 +72,9 @@ def test_the_defaults_of_every_system_are_the_chosen_settings():
 
 
 def test_what_only_asks_why_is_not_chosen():
-    row = {"system": "adf-unet", "noise_var": 0.1, "density_weight": 1e-3, "NLL T": 0.2}
-    better = [row | {"noise_var": 0.0, "NLL T": 0.1}, row | {"density_weight": 0.0, "NLL T": 0.1}]
-    assert tuning.chosen([better[0], row, better[1], row | {"NLL T": 0.3}]) == {"adf-unet": row}
+    row = {"system": "adf-unet", "noise_var": 0.1, "density_weight": 1e-3, "NLL": 0.2}
+    better = [row | {"noise_var": 0.0, "NLL": 0.1}, row | {"density_weight": 0.0, "NLL": 0.1}]
+    assert tuning.chosen([better[0], row, better[1], row | {"NLL": 0.3}]) == {"adf-unet": row}
 
 
 def test_what_is_missing_is_refused_before_training(tmp_path, capsys):
