@@ -9,7 +9,7 @@ from PIL import Image
 
 from adf import metrics, runs
 from adf.__main__ import main
-from adf.comparison import plan, report, rows, scores, tuning
+from adf.comparison import claims, plan, rows, scores, tuning
 from adf.data.yeast import Sample
 
 
@@ -138,6 +138,14 @@ def made_up(**changes):
     ],
 )
 def test_claims_are_stated_as_found(changes, fails):
-    found = report.claims(made_up(**changes))
+    found = claims.claims(made_up(**changes))
     failed = [claim["the ADF U-Net ..."] for claim in found if claim["holds"] == "no"]
     assert len(found) == 9 and ((fails is None and not failed) or (len(failed) == 1 and fails in failed[0])), failed
+
+
+def test_three_seeds_give_an_interval():
+    """d = 0.01, 0.02, 0.03: mean 0.02, standard deviation 0.01, t = 4.303: 0.02 ± 0.0248."""
+    found = [row | {"seed": s} for s in (1, 2, 3) for row in made_up(Dice=0.95 + 0.01 * s, IoU=0.9 + 0.01 * s)]
+    claim = claims.claims(found)[0]
+    assert claim["difference"] == "+0.0200 ± 0.0248" and claim["holds"] == "yes"  # (10.8)
+    assert claims.claims(found[:3])[0]["difference"] == "+0.0100"

@@ -8,6 +8,7 @@ from PIL import Image
 
 from .. import evaluation, figures, files, markdown, metrics, parallel, runs
 from . import scores
+from .claims import TITLES, claims
 from .noise_figure import against_noise
 from .rows import read, values
 from .tuning import CRITERION, START, STEPS, chosen
@@ -19,12 +20,6 @@ OF_ADF = {  # what a deterministic network does not have
     "raw c1, c2": "raw_c",
 }
 METRICS = ("Dice", "IoU", "NLL", "NLL T", "Brier", "ECE", "ECE T", "AUSE", "AUSE std", "AURC", "AUROC")
-TITLES = {
-    ("synthetic", "test"): "(a) Synthetic trapped yeast",
-    ("nuclei", "test"): "(b) Fluorescence nuclei",
-    ("synthetic", "boxes"): "(c) From synthetic to real trapped yeast: where the boxes determine the class",
-    ("synthetic", "masks"): "(c) From synthetic to real trapped yeast: the masks of one image",
-}
 TEXT = """# Three systems, measured side by side
 
 Written by `{command}` on {machine}.
@@ -65,6 +60,9 @@ are there to find out what makes a difference, [discussion.md](discussion.md). A
 {tuning}
 
 ## The claims of the slides
+
+Means over the seeds; then their difference, with the 95 % interval of Student's t over paired seeds where there are
+several. A claim holds if the means say so; beyond its interval is what is not put down to the seeds.
 
 {claims}
 
@@ -137,41 +135,9 @@ def _save_small(figure, path):
         Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, format="PNG")
 
 
-def claims(rows):
-    """Each claim of the slides, what was measured, and whether it holds: list of dict."""
-    found = []
-    for study, condition in TITLES:
-        if condition == "masks" or not values(rows, study, condition, "adf-unet", "Dice"):
-            continue
-        where = f"{TITLES[study, condition].split()[0]} "
-
-        def compared(metric, other, study=study, condition=condition):
-            return [float(np.mean(values(rows, study, condition, system, metric))) for system in ("adf-unet", other)]
-
-        dice, iou = compared("Dice", "unet-bn"), compared("IoU", "unet-bn")
-        found.append(
-            _claim(where + "matches the deterministic U-Net: Dice within 0.01", "Dice", dice, dice[0] >= dice[1] - 0.01)
-        )
-        found.append(_claim(where + "matches the deterministic U-Net: IoU no worse", "IoU", iou, iou[0] >= iou[1]))
-        iou = compared("IoU", "adf-deeplabv3plus")
-        found.append(_claim(where + "beats ADF DeepLabV3+", "IoU", iou, iou[0] > iou[1]))
-        for metric in ("NLL", "NLL T", "ECE", "ECE T", "AUSE", "AUSE std"):
-            pair = compared(metric, "unet-bn")
-            found.append(_claim(where + f"is better than softmax in {metric}", metric, pair, pair[0] <= pair[1]))
-    return found
-
-
 def _command(studies, real):
     folders = " --nuclei FOLDER" * (len(studies) > 1) + " --yeast FOLDER" * (real is not None)
     return f"python -m adf compare{folders} --seeds {studies[0].seeds}"
-
-
-def _claim(text, metric, pair, holds):
-    return {
-        "the ADF U-Net ...": text,
-        "measured": f"{metric} {pair[0]:.4f} against {pair[1]:.4f}",
-        "holds": "yes" if holds else "no",
-    }
 
 
 def _table(rows):

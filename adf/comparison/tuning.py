@@ -9,7 +9,14 @@ STEPS = 160
 START = {"learning_rate": 5e-3, "augment": "flip", "noise_var": 1e-2, "density_weight": 1e-3, "raw_c": -3.0}
 CRITERION = "NLL"  # a proper score: of the segmentation and of its confidence
 CHANGES = {  # a few things at a time; noise_var 0 and density_weight 0 ask why, not what
-    "unet-bn": ({}, {"learning_rate": 1e-2}, {"augment": "none"}, {"augment": "dihedral"}),
+    "unet-bn": (
+        {},
+        {"learning_rate": 1e-2},
+        {"augment": "none"},
+        {"augment": "dihedral"},
+        {"steps": 320},  # where two learning rates are close, to the end
+        {"learning_rate": 1e-2, "steps": 320},
+    ),
     "adf-unet": (
         {},
         {"learning_rate": 1e-2},
