@@ -40,7 +40,7 @@ class System(NamedTuple):
 
 
 SYSTEMS = {
-    "unet-bn": System(unet, {"noise_var": None}),  # point masses, softmax, cross-entropy
+    "unet-bn": System(unet, {"noise_var": None, "learning_rate": 5e-3}),  # point masses, softmax, cross-entropy
     "adf-unet": System(unet, {}),
     "adf-deeplabv3plus": System(deeplab, {}),
 }
