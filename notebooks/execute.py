@@ -28,8 +28,13 @@ def execute(path, **variables):
     pictures = "module://matplotlib_inline.backend_inline"
     environment = {**os.environ, "ADF_BACKEND": "numpy", "MPLBACKEND": pictures, **variables}
     client = NotebookClient(
-        notebook, timeout=SECONDS, kernel_name="python3", resources=where, record_timing=False
-    )  # no timing: no dates in the file
+        notebook,
+        timeout=SECONDS,
+        kernel_name="python3",
+        resources=where,
+        record_timing=False,  # no dates in the file
+        coalesce_streams=True,  # what a cell prints is one output, however slowly
+    )
     return client.execute(env=environment)
 
 
