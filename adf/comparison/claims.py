@@ -30,12 +30,12 @@ def claims(rows):
             ours, theirs = (np.array(values(rows, study, condition, s, metric)) for s in ("adf-unet", other))
             if len(ours):
                 d = ours - theirs
-                measured = f"{metric} {ours.mean():.4f} against {theirs.mean():.4f}"
+                measured = f"{metric} {ours.mean():.4g} against {theirs.mean():.4g}"
                 found.append(
                     {
                         "the ADF U-Net ...": f"{title.split()[0]} {text}",
                         "measured": measured,
-                        "difference": f"{d.mean():+.4f}" + (f" ± {half_width(d):.4f}" if len(d) > 1 else ""),
+                        "difference": f"{d.mean():+.2g}" + (f" ± {half_width(d):.2g}" if len(d) > 1 else ""),
                         "holds": "yes" if holds(d.mean()) else "no",
                     }
                 )
