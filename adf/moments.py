@@ -107,11 +107,11 @@ def tail(distance, sigma):
 def together(moments, derivatives):
     """The results of both, for a training step: what they have in common is computed once."""
 
-    @fused
-    def with_derivatives(*args):
+    def both(*args):
         return *moments.__wrapped__(*args), *derivatives.__wrapped__(*args)
 
-    return with_derivatives
+    both.__name__ = moments.__name__ + "_with_derivatives"
+    return fused(both)
 
 
 @fused
