@@ -34,7 +34,7 @@ compared with theirs: below 1 it is understated, above 1 overstated.
 
 {table}
 
-**At the logits** the variance by ADF is {median:.2f} times the true one in the median, {low:.2f} to {high:.2f} in nine
+**At the logits** the variance by ADF is {median:.2g} times the true one in the median, {low:.2g} to {high:.2g} in nine
 of ten. Is at least the *order* right? Over the pixels of these images, the standard deviation by ADF and the true one
 have the rank correlation {rank:.3f} (Spearman).
 
