@@ -23,8 +23,8 @@ def error_budget(rows, maps):
     _draw_causes(lower, rows)
     for axes in (upper, lower):
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    upper.yaxis.set_minor_formatter(NullFormatter())
-    lower.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    lower.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     _draw_maps(below, *maps)
     return figure
 
