@@ -42,7 +42,7 @@ class Segmenter:
     def __init__(self, network, noise_var=1e-3, *, label_smoothing=1e-2, density_weight=1.0, raw_c=-3.0):
         if noise_var is not None and not 0 <= noise_var < float("inf"):
             raise ValueError(f"Segmenter expects a noise_var (a variance) of 0 or more, or None, got {noise_var!r}")
-        if not (isinstance(label_smoothing, float) and 0 < label_smoothing < 1):
+        if label_smoothing is None or not 0 < label_smoothing < 1:
             raise ValueError(
                 f"Segmenter expects a label_smoothing between 0 and 1, got {label_smoothing!r}: "
                 "at 0 the target lies on the border of the simplex, where the Dirichlet's density is infinite or 0"

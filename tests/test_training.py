@@ -238,7 +238,14 @@ def test_bad_input_changes_nothing(images, labels, message, noise_var):
 
 
 @pytest.mark.parametrize(
-    "options", [{"noise_var": -1}, {"noise_var": float("nan")}, {"label_smoothing": 0}, {"density_weight": 2}]
+    "options",
+    [
+        {"noise_var": -1},
+        {"noise_var": float("nan")},
+        {"label_smoothing": 0},
+        {"label_smoothing": None},
+        {"density_weight": 2},
+    ],
 )
 def test_bad_settings(options):
     with pytest.raises(ValueError, match="expects a"):
