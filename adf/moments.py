@@ -3,14 +3,16 @@
 With x = N(mu, sigma^2), t = |mu| / sigma, phi and Phi the standard normal density and distribution, everything comes
 from t >= 0 through
 
-    R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = (R0 - t R1) / 2                        (3.2)
+    R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = R0 - t R1                              (3.2)
 
 in which no difference of two nearly equal numbers is ever left alone, so no variance needs a floor or a clamp:
 
-    P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (2 R2 - phi R1^2) = Var[max(-t + e, 0)]  (3.3)
+    P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (R2 - phi R1^2) = Var[max(-t + e, 0)]    (3.3)
 
-for a standard normal e. sigma = 0 is a legal input and gives the deterministic function (t is set to CAP there).
-The derivatives with respect to sigma^2 that are infinite at sigma = 0 are taken as 0.
+for a standard normal e. Where phi is so small that P, G or V would leave the range of full precision, it is taken as 0:
+below exp(-76), t > 12.3, in float32; exp(-690), t > 37.1, in float64. Smaller (subnormal) numbers lose their digits,
+and some processors take a hundred times as long for each. sigma = 0 is a legal input and gives the deterministic
+function (t is CAP there). The derivatives with respect to sigma^2 that are infinite at sigma = 0 are taken as 0.
 
 Arguments and results are arrays of one shape and one dtype, float32 or float64.
 Source of the moments: Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, section 3; the form (3.2) to
@@ -21,71 +23,69 @@ import math
 
 from .backend import fused, xp
 
-CAP = 64.0  # phi(64) is 0 in float64 as in float32: every t beyond it gives the same moments
-TINY = {"f": 2.0**-120, "d": 2.0**-600}  # CAP TINY is nothing beside the least sigma, a root
-SQRT_TAU = math.sqrt(2 * math.pi)
+CAP = {"f": 16.0, "d": 64.0}  # powers of 2; every t beyond is as far as this one, where phi is 0
+VANISHING = {"f": -76.0, "d": -690.0}  # where -t^2 / 2 is below, phi is taken as 0
+STEEP = 2.0**20
+TINY = {"f": 2.0**-120, "d": 2.0**-600}  # nothing beside CAP times the least sigma, a root
+ROOT_TAU = math.sqrt(2 * math.pi)
 
-# R2(t) (1 + t/3)^3 as a polynomial in w = 2 / (1 + t/3) - 1, lowest power first: made by tests/fit_mills.py.
+# R2(t) / u^3 as a polynomial in w, the u and w of `mills`, lowest power first: made by tests/fit_mills.py.
 POLYNOMIAL = {
-    "f": (  # float32: degree 12
-        0.18361194840413184,
-        0.28314597626608157,
-        0.17495198438212164,
-        0.017980433887616883,
-        -0.03255815574119323,
-        -0.007570090580195087,
-        0.007434550607768719,
-        0.0013452889308102013,
-        -0.0020103360177221,
-        -6.89575811205565e-05,
-        0.0004858472607872007,
-        -2.263977688152736e-05,
-        -6.878870376737957e-05,
+    "f": (  # float32: degree 10
+        0.08936272244189981,
+        0.3319794068679091,
+        0.7072687915024781,
+        1.03794098033783,
+        1.0423583938698517,
+        0.5670154332263233,
+        -0.15370965556075203,
+        -0.48591329007551487,
+        -0.6267381193302586,
+        1.0403832527343866,
+        -0.3699475735680961,
     ),
-    "d": (  # float64: degree 28
-        0.18361194840413184,
-        0.2831460692583565,
-        0.17495201612812755,
-        0.017977788514527155,
-        -0.032559036452500315,
-        -0.0075480862561103325,
-        0.007441425339160517,
-        0.001264288108599752,
-        -0.00203267539804902,
-        8.413129948519792e-05,
-        0.0005184805149941753,
-        -0.0001782319938058365,
-        -8.465887049260886e-05,
-        8.321666302782468e-05,
-        -9.460673116755167e-06,
-        -2.070524852294808e-05,
-        1.2707283942011017e-05,
-        -5.120648085728795e-08,
-        -4.040076895958613e-06,
-        2.4738497521724512e-06,
-        -2.1808575132936872e-08,
-        -1.0817353222340504e-06,
-        5.804904142882195e-07,
-        2.1900230387183019e-07,
-        -2.652837658065527e-07,
-        -1.256438072199683e-08,
-        5.890750701791788e-08,
-        -1.8810729997057083e-09,
-        -5.657488226340624e-09,
+    "d": (  # float64: degree 25
+        0.08936272195713758,
+        0.331979385551756,
+        0.7072696004069025,
+        1.0379408570903612,
+        1.0422005337401488,
+        0.5680979530227321,
+        -0.14996154105051007,
+        -0.556211006725722,
+        -0.295271631608898,
+        0.286910369998751,
+        0.4229895070740263,
+        -0.08260662319399403,
+        -0.454847874386267,
+        -0.0467168176751273,
+        0.48807676578311965,
+        0.12982282921032343,
+        -0.575417025017569,
+        -0.175592077837484,
+        0.8156189849060501,
+        -0.003432949255474772,
+        -1.18222920710457,
+        1.061487005927049,
+        -0.0083899896876399,
+        -0.5464943712395823,
+        0.35271057190267097,
+        -0.07582184960562773,
     ),
 }
 
 
 def mills(t):
-    """R0, R1, R2 of (3.2) at t >= 0, each to a few units in the last place: R2 by its polynomial, R1 and R0 from it."""
-    u = 3 / (3 + t)
-    w = 2 * u - 1
+    """R0, R1, R2 of (3.2) for t from 0 to CAP, each to a few units in the last place: R2 by its polynomial, R1 and R0
+    from it."""
+    u = 4 / (4 + t)
+    w = u - 5 / 16
     *others, r2 = POLYNOMIAL[t.dtype.char]
     for c in reversed(others):  # Horner's rule
         r2 = r2 * w + c
     r2 = r2 * (u * u * u)  # (3.8)
-    r1 = (1 - t * (2 * r2)) / (1 + t * t)  # (3.2) solved for R1: (3.7)
-    r0 = 2 * r2 + t * r1  # and for R0: (3.7)
+    r1 = (1 - t * r2) / (1 + t * t)  # (3.2) solved for R1: (3.7)
+    r0 = r2 + t * r1  # and for R0: (3.7)
     return r0, r1, r2
 
 
@@ -95,13 +95,16 @@ def divisor(sigma):
 
 
 def tail(distance, sigma):
-    """t = distance / sigma (CAP where sigma is 0), phi(t), and P, G, V of (3.3), for distance >= 0."""
-    s = divisor(sigma)
-    t = xp.minimum(distance + CAP * TINY[sigma.dtype.char], CAP * s) / s
+    """t = distance / sigma (at most CAP, and CAP where sigma is 0), phi(t), and P, G, V of (3.3), for distance >= 0."""
+    code = sigma.dtype.char
+    distance = xp.maximum(distance, TINY[code])
+    t = distance / xp.maximum(sigma, distance * (1 / CAP[code]))
     r0, r1, r2 = mills(t)
-    pdf = xp.exp(-0.5 * (t * t)) / SQRT_TAU
+    exponent = -0.5 * (t * t)
+    exponent = xp.minimum(exponent, STEEP * (exponent - VANISHING[code]))  # a cliff from there on
+    pdf = xp.exp(exponent) * (1 / ROOT_TAU)
     g = pdf * r1
-    return t, pdf, pdf * r0, g, pdf * (2 * r2 - g * r1)  # (3.3)
+    return t, pdf, pdf * r0, g, pdf * (r2 - g * r1)  # (3.3)
 
 
 def together(moments, derivatives):
@@ -125,10 +128,9 @@ def leaky_relu(mean, var, slope):
     sigma = xp.sqrt(var)
     _, _, p, g, v = tail(xp.abs(mean), sigma)
     right = (mean > 0).astype(mean.dtype)
-    relu = xp.maximum(mean, 0)
-    y_mean = relu + slope * (mean - relu) + b * sigma * g  # exactly y(mu) at sigma = 0
-    half = slope * slope + (2 * slope * b) * p + (b * b) * v
-    y_var = var * (half + (b * (1 + slope)) * (right * (1 - 2 * p)))  # both cases of (3.5) in one: no selection
+    y_mean = xp.maximum(mean, slope * mean) + b * sigma * g  # exactly y(mu) at sigma = 0
+    gain = (b * (1 + slope)) * right  # 1 - slope^2 or 0: both cases of (3.5) in one, no selection
+    y_var = var * (slope * slope + gain + (2 * slope * b - 2 * gain) * p + (b * b) * v)
     return y_mean, y_var  # (3.5)
 
 
@@ -138,7 +140,7 @@ def leaky_relu_derivatives(mean, var, slope):
 
     With r = max(x, 0), b = 1 - slope, z = mu / sigma, by Stein's lemma Cov[x, r] = sigma^2 Phi(z):
     dE/dmu = slope + b Phi,  dE/dsigma^2 = b phi / (2 sigma),  dVar/dmu = 2 slope b sigma phi + 2 b^2 E[r] Phi(-z),
-    dVar/dsigma^2 = slope^2 + slope b (2 Phi - z phi) + b^2 (Phi - E[r] phi / sigma).                            (3.9)
+    dVar/dsigma^2 = slope^2 + (1 - slope^2) Phi - b phi E[y] / sigma.                                            (3.9)
     """
     b = 1 - slope
     sigma = xp.sqrt(var)
@@ -146,12 +148,13 @@ def leaky_relu_derivatives(mean, var, slope):
     right = (mean > 0).astype(mean.dtype)
     cdf = p + right * (1 - 2 * p)  # Phi(z)
     other = p + (1 - right) * (1 - 2 * p)  # Phi(-z), with its digits where it is small
-    r = right * t + g  # E[r] / sigma
-    z = (2 * right - 1) * t
+    positive = right * t  # max(z, 0)
+    relu = b * (positive + g)  # b E[r] / sigma
+    y = relu + slope * (2 * positive - t)  # E[y] / sigma
     mean_by_mean = slope + b * cdf
     mean_by_var = (0.5 * b) * pdf / divisor(sigma)  # phi is 0 where sigma is
-    var_by_mean = (2 * b) * sigma * (slope * pdf + b * (r * other))
-    var_by_var = slope * slope + b * (slope * (2 * cdf - z * pdf) + b * (cdf - r * pdf))
+    var_by_mean = (2 * b) * sigma * (slope * pdf + relu * other)
+    var_by_var = slope * slope + (b * (1 + slope)) * cdf - b * (y * pdf)
     return mean_by_mean, var_by_mean, mean_by_var, var_by_var  # (3.9)
 
 
