@@ -10,6 +10,7 @@ import os
 
 import numpy
 
+from . import memory
 from .fusion import Program
 
 
@@ -45,8 +46,10 @@ def _load(name):
 
 name = os.environ.get("ADF_BACKEND", "numpy")
 xp, special = _load(name)
+empty = memory.empty if name == "numpy" else xp.empty
 STACK_BLOCK = 1 << 19 if name == "numpy" else 1 << 27  # elements of a stack of layers/correlate.py: 2 MiB, for a cache
-SMALL_PRODUCT, TILE, LONG_TILE = 10**6, 128, 1024  # multiply-adds; columns of a product's tile; of a contraction's
+SMALL_PRODUCT, LOW_TILE = 10**6, 32  # multiply-adds; rows of a tile, below which one call of BLAS is faster
+TILE, LONG_TILE = 128, 1024  # columns of a product's tile; of a contraction's
 host, default_rng = numpy, numpy.random.default_rng  # for what lies on the host, whatever the backend
 
 
@@ -63,9 +66,9 @@ def matmul(a, b, out=None):
     twice as fast for the shapes of a U-Net (benchmarks/kernels.py).
     """
     if out is None:
-        out = xp.empty((*b.shape[:-2], a.shape[-2], b.shape[-1]), xp.result_type(a, b))
+        out = empty((*b.shape[:-2], a.shape[-2], b.shape[-1]), xp.result_type(a, b))
     tall = _tile(a.shape[-2], SMALL_PRODUCT // (max(1, a.shape[-1]) * TILE))
-    body = b.shape[-1] // TILE * TILE if name == "numpy" and tall else 0
+    body = b.shape[-1] // TILE * TILE if name == "numpy" and tall >= min(a.shape[-2], LOW_TILE) else 0
     if body:
         left = a.reshape(*a.shape[:-2], -1, 1, tall, a.shape[-1])
         xp.matmul(left, _tiled(b, b.shape[-2], body, TILE), out=_tiled(out, tall, body, TILE))
@@ -76,7 +79,7 @@ def matmul(a, b, out=None):
 
 def contraction(a, b):
     """a @ b^T, (..., M, P) by (..., K, P) with a long P; on a CPU in tiles, whose products are summed."""
-    tall, deep = _tile(a.shape[-2], 16), _tile(b.shape[-2], 48)
+    tall, deep = _tile(a.shape[-2], 32), _tile(b.shape[-2], 24)
     body = a.shape[-1] // LONG_TILE * LONG_TILE if name == "numpy" and tall and deep else 0
     out = 0
     if body:

@@ -6,11 +6,14 @@ result in a buffer whose content is not needed any more: the same operations, so
 time or less.
 """
 
+import operator
 import threading
 
 import numpy
 
-BLOCK = 1 << 18  # elements: a pass over a block is long enough that two threads rarely want the interpreter together
+from . import memory
+
+BLOCK = 1 << 17  # elements: a pass over a block is long enough that two threads rarely want the interpreter together
 _local = threading.local()  # every thread has buffers of its own, and keeps them
 
 
@@ -23,7 +26,13 @@ def as_number(comparison):
     return compared
 
 
-COMPARISONS = {u: as_number(u) for u in (numpy.equal, numpy.greater, numpy.greater_equal)}
+def by_keyword(ufunc):
+    """The ufunc where NumPy takes `out` as a keyword only."""
+    return lambda a, b, out: ufunc(a, b, out=out)
+
+
+INSTEAD = {u: as_number(u) for u in (numpy.equal, numpy.greater, numpy.greater_equal)}
+INSTEAD |= {u: by_keyword(u) for u in (numpy.maximum, numpy.minimum)}
 
 
 class Symbol(numpy.lib.mixins.NDArrayOperatorsMixin):
@@ -51,8 +60,9 @@ class Symbol(numpy.lib.mixins.NDArrayOperatorsMixin):
 class Program:
     """The ufuncs of function(*arrays, *scalars) for so many arrays of this dtype, in their order.
 
-    Values are numbered: the arrays, then what each step computes; a constant is (constant,). A step is a ufunc, its
-    operands and its result, values while the function is traced, then places in arrays + results + constants + buffers.
+    Values are numbered: the arrays, then what each step computes; a constant is (constant,). While the function is
+    traced, a step is a ufunc, its operands and its result; then a ufunc and what picks these from the list of places:
+    arrays + results + constants + buffers. Between two ufuncs the other threads wait, so little is done there.
     """
 
     def __init__(self, function, dtype, arrays, scalars):
@@ -68,7 +78,7 @@ class Program:
     def record(self, ufunc, inputs):
         """The symbol of ufunc(*inputs); the same one where that was asked before."""
         operands = tuple(i.value if isinstance(i, Symbol) else (i,) for i in inputs)
-        ufunc = COMPARISONS.get(ufunc, ufunc)
+        ufunc = INSTEAD.get(ufunc, ufunc)
         if (ufunc, operands) not in self.known:
             value = self.arrays + len(self.steps)
             self.steps.append((ufunc, operands, value))
@@ -85,19 +95,19 @@ class Program:
             if value not in place:
                 place[value] = free.pop() if free else end
                 end = max(end, place[value] + 1)
-            self.steps[n] = ufunc, [place[o] for o in operands], place[value]
+            self.steps[n] = ufunc, operator.itemgetter(*(place[o] for o in operands), place[value])
         self.constants = [numpy.array(constant, self.dtype) for (constant,) in self.constants]  # faster than floats
         self.buffers = end - len(fixed)
 
     def run(self, arrays):
         """The results for arrays of one shape."""
         flat = [a.reshape(-1) for a in arrays]
-        results = [numpy.empty(flat[0].size, self.dtype) for _ in self.results]
+        results = [memory.empty(flat[0].shape, self.dtype) for _ in self.results]
         for start in range(0, flat[0].size, BLOCK):
             blocks = [a[start : start + BLOCK] for a in (*flat, *results)]
             places = [*blocks, *self.constants, *(b[: blocks[0].size] for b in buffers(self.buffers, self.dtype))]
-            for ufunc, operands, result in self.steps:
-                ufunc(*[places[o] for o in operands], out=places[result])
+            for ufunc, operands_and_result in self.steps:
+                ufunc(*operands_and_result(places))
         results = tuple(r.reshape(arrays[0].shape) for r in results)
         return results if self.several else results[0]
 
@@ -105,5 +115,5 @@ class Program:
 def buffers(count, dtype):
     """So many buffers of this thread, of BLOCK elements each; their content is anyone's."""
     kept = vars(_local).setdefault(dtype, [])
-    kept += [numpy.empty(BLOCK, dtype) for _ in range(count - len(kept))]
+    kept += [memory.empty((BLOCK,), dtype) for _ in range(count - len(kept))]
     return kept[:count]

@@ -5,7 +5,6 @@ how the batch is cut does not depend on the number of threads, so neither does a
 """
 
 import collections
-import ctypes
 import functools
 import os
 import threading
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from threadpoolctl import ThreadpoolController
 
-from . import backend
+from . import backend, memory
 
 _one_at_a_time = threading.Lock()  # the limit on BLAS belongs to the process: two callers would undo each other's
 
@@ -41,7 +40,7 @@ def hand_over(function, jobs, take):
 
     No result is kept once it was taken. BLAS is held to one thread until all are done.
     """
-    keep_memory()
+    memory.keep()
     count = min(threads(), len(jobs))
     with _one_at_a_time, _controller().limit(limits=1, user_api="blas"):
         if count <= 1:
@@ -56,19 +55,6 @@ def hand_over(function, jobs, take):
             for job in pending:
                 job.cancel()
             wait(pending)
-
-
-@functools.cache
-def keep_memory():
-    """Has glibc keep what arrays leave behind, for the next ones: else the kernel clears every page again. Other C
-    libraries have no such switch."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD, at its most: blocks up to 32 MiB come from memory that is kept
-    mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: up to 1 GiB of it
-    mallopt(-8, 1)  # M_ARENA_MAX: all threads' arrays from one place, for what a thread has of its own is never kept
 
 
 @functools.cache

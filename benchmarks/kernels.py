@@ -2,10 +2,12 @@
 
 A prediction of one large image, with the peak memory of the process. On one thread: matrix products of the shapes of a
 U-Net's convolutions in one call of BLAS, and in the tiles of adf.backend; the moments of a kink and of a maximum as
-NumPy evaluates them, and as the programs of adf/fusion.py. Medians of alternating repetitions, as Markdown tables.
+NumPy evaluates them, and as the programs of adf/fusion.py; and what the same numbers cost where an array does not begin
+at a cache line, and where they are subnormal. Medians of alternating repetitions, as Markdown tables.
 """
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -18,7 +20,7 @@ from worker import peak
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import adf
-from adf import backend, moments
+from adf import backend, memory, moments
 from adf.markdown import table
 
 SHAPES = ((16, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128))  # channels out and in
@@ -33,7 +35,8 @@ def main():
     print(table([large(args.large)]), end="\n\n")  # first: the others leave memory behind
     with threadpool_limits(1):
         print(table(list(tqdm(products(args.repetitions), total=len(SHAPES), unit=" shapes"))), end="\n\n")
-        print(table(list(tqdm(elementwise(args.repetitions), total=4, unit=" functions"))))
+        print(table(list(tqdm(elementwise(args.repetitions), total=5, unit=" functions"))), end="\n\n")
+        print(table(list(pitfalls(args.repetitions))))
 
 
 def alternating(calls, repetitions):
@@ -47,13 +50,20 @@ def alternating(calls, repetitions):
     return np.median(np.reshape(seconds, (-1, len(calls)))[1:], axis=0)
 
 
+def random(rng, shape, offset=0):
+    """Numbers from 1 to 2 in an array that begins so many bytes behind a cache line."""
+    size = math.prod(shape)
+    array = memory.empty((size + 16,), "float32")[offset // 4 :][:size].reshape(shape)
+    array[...] = rng.random(shape, "float32") + 1
+    return array
+
+
 def products(repetitions):
     """A kernel row of 3 taps, GFLOP/s: forward (and the gradient by the input), and the gradient by the weights."""
     rng = np.random.default_rng(0)
     for out, channels in SHAPES:
         pixels = (128 * 16 // out) ** 2  # as in the U-Net: half the size, twice the channels
-        w, x = (rng.standard_normal(shape, "float32") for shape in ((out, 3 * channels), (3 * channels, pixels)))
-        y = w @ x
+        w, x, y = (random(rng, s) for s in ((out, 3 * channels), (3 * channels, pixels), (out, pixels)))
         forward, by_weights = (
             ((np.matmul, w, x), (backend.matmul, w, x)),
             ((np.matmul, y, x.T), (backend.contraction, y, x)),
@@ -66,8 +76,9 @@ def products(repetitions):
 def elementwise(repetitions):
     """ns an element."""
     rng = np.random.default_rng(0)
-    means = [rng.standard_normal(ELEMENTS, "float32") for _ in range(3)]
-    variances = [rng.random(ELEMENTS, "float32") for _ in range(3)]
+    means, variances = ([random(rng, (ELEMENTS,)) for _ in range(3)] for _ in range(2))
+    for mean in means:
+        mean -= 1.5
     pairs = (*zip(means, variances, strict=True),)
     kink, window = pairs[0], (*pairs[0], *pairs[1])
     for function, arguments in (
@@ -80,6 +91,29 @@ def elementwise(repetitions):
         seconds = alternating([(f, *arguments) for f in (function.__wrapped__, function)], repetitions)
         ns = [float(1e9 * s / ELEMENTS) for s in seconds]
         yield {"function": function.__name__, "as NumPy evaluates it, ns": ns[0], "as a program, ns": ns[1]}
+
+
+def pitfalls(repetitions):
+    """ns a multiply-add or an element: as it should be, and as it may come."""
+    rng = np.random.default_rng(0)
+    m, k, p, n = 32, 192, 4096, 1 << 16
+
+    def at(offset, *shape):
+        return random(rng, shape, offset)
+
+    def rows(name, operations, function, calls):
+        good, bad = 1e9 * alternating([(function, *call) for call in calls], 20 * repetitions) / operations
+        return {"": name, "ns": float(good), "instead, ns": float(bad), "times": float(bad / good)}
+
+    w = at(0, m, k)
+    calls = [(w, at(offset, k, p), at(offset, m, p)) for offset in (0, 16)]
+    yield rows("matmul, 16 bytes behind a cache line", w.size * p, backend.matmul, calls)
+    yield rows("contraction, likewise", w.size * p, lambda w, x, y: backend.contraction(y, x), calls)
+    calls = [(at(offset, n), at(offset, n), at(offset, n)) for offset in (0, 16)]
+    yield rows("a product of elements, likewise", n, lambda a, b, out: np.multiply(a, b, out=out), calls)
+    a, b, out = calls[0]
+    calls = [(a, b, out), (a * np.float32(1e-39), b, out)]
+    yield rows("a product of elements, subnormal", n, lambda a, b, out: np.multiply(a, b, out=out), calls)
 
 
 def large(size):

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from shapes import leaves
 
 import adf
+from adf import memory
 from adf.layers.compose import Parallel, Sequential
 from adf.markdown import table
-from adf.parallel import keep_memory
 
 PASSES = ("forward", "backward", "predict")
 
@@ -125,7 +125,7 @@ def main():
     parser.add_argument("--norm", action="store_true", help="with batch norm")
     parser.add_argument("--deterministic", action="store_true", help="point masses instead of Gaussians")
     args = parser.parse_args()
-    keep_memory()  # as a training step does
+    memory.keep()  # as a training step does
     with threadpool_limits(1):
         clocks, milliseconds = measure(args)
     total = milliseconds.sum(axis=0)

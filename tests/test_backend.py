@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adf import backend, fusion
+from adf import Conv2d, Gaussian, backend, fusion, memory
 from adf.backend import xp
 
 PACKAGE = Path(backend.__file__).parent
@@ -65,6 +65,26 @@ def test_products_in_tiles(shape, dtype):
     got = backend.to_host(backend.contraction(xp.asarray(c), xp.asarray(b)))
     want = c.astype(exact) @ b.astype(exact).swapaxes(1, 2)
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * p)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3, 5), (1000, 1001)])
+@pytest.mark.parametrize("dtype", ["bool", "float32", "float64"])
+def test_memory_begins_at_a_cache_line(shape, dtype):
+    arrays = [memory.empty(shape, dtype) for _ in range(4)]
+    for number, array in enumerate(arrays):
+        assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
+        assert array.ctypes.data % 64 == 0
+        array[...] = number % 2
+    assert all((array == number % 2).all() for number, array in enumerate(arrays))  # nobody else's
+
+
+@pytest.mark.skipif(backend.name != "numpy", reason="of what fused and matmul return on a CPU")
+def test_results_begin_at_a_cache_line():
+    for n in range(1, 20):  # NumPy's own arrays of these sizes begin at any multiple of 16 bytes
+        a = np.ones((n, 33), "float32")
+        assert backend.fused(product)(a, a).ctypes.data % 64 == backend.matmul(a, a.T).ctypes.data % 64 == 0
+        y = Conv2d(n, n, 3, padding=1, rng=0).predict(Gaussian(np.ones((1, n, 5, 5), "float32")))
+        assert y.mean.ctypes.data % 64 == 0
 
 
 def test_a_program_takes_no_more_than_it_needs():

@@ -10,7 +10,7 @@ products would be thin and copies cheap: there the kernel rows are stacked too, 
 import math
 from typing import NamedTuple
 
-from ..backend import STACK_BLOCK, contraction, matmul, xp
+from ..backend import STACK_BLOCK, contraction, empty, matmul, xp
 
 THIN = 16  # channels of a stack below which the kernel rows are stacked too
 
@@ -30,7 +30,7 @@ class Correlation(NamedTuple):
         """y = A(w) x."""
         x, stacks = self._grouped(x), Stacks(self, w.shape)
         size = self.output_size(x.shape[3:], w.shape[2:])
-        y = xp.empty((len(x), self.groups, len(w) // self.groups, *size), xp.result_type(w, x))
+        y = empty((len(x), self.groups, len(w) // self.groups, *size), xp.result_type(w, x))
         first, *others = stacks.matrices(w)
         for images, rows in stacks.blocks(len(x), size):
             stack, target = stacks.filled(x[images], rows, size[1]), flat(y[images, ..., rows, :])
@@ -112,7 +112,7 @@ class Stacks:
         return xp.ascontiguousarray(w).reshape(self.shape)
 
     def empty(self, x, rows, width):
-        return xp.empty((*x.shape[:2], self.copies * x.shape[2], self._rows(self.count - 1, rows).stop, width), x.dtype)
+        return empty((*x.shape[:2], self.copies * x.shape[2], self._rows(self.count - 1, rows).stop, width), x.dtype)
 
     def filled(self, x, rows, width):
         """The stack, zero where the image is padded."""
