@@ -22,14 +22,19 @@ class LeakyReLU(Layer):
     def predict(self, x):
         check(self, x, axes=None)
         if x.var is None:
-            return Gaussian(xp.maximum(x.mean, 0) + self.negative_slope * xp.minimum(x.mean, 0), None)
+            return Gaussian(xp.maximum(x.mean, self.negative_slope * x.mean), None)
         return Gaussian(*moments.leaky_relu(x.mean, x.var, self.negative_slope))  # (3.5)
 
     def forward(self, x):
         check(self, x, axes=None)
         slope = self.negative_slope
         if x.var is None:
-            return self.predict(x), lambda dy: Gaussian(xp.where(x.mean > 0, dy.mean, slope * dy.mean), None)
+
+            def backward_of_a_point_mass(dy):
+                gain = xp.maximum((x.mean > 0).astype(dy.mean.dtype), slope)  # faster than a selection
+                return Gaussian(dy.mean * gain, None)
+
+            return self.predict(x), backward_of_a_point_mass
         mean, var, *derivatives = moments.leaky_relu_with_derivatives(x.mean, x.var, slope)
 
         def backward(dy):
