@@ -1,6 +1,6 @@
 """What `fused` makes of an elementwise function on a CPU: a program of ufuncs that runs in buffers in the cache.
 
-NumPy evaluates `a * x + b` as two passes, each into new memory; the moments of a kink are some seventy. Here the
+NumPy evaluates `a * x + b` as two passes, each into new memory; the moments of a kink are more than fifty. Here the
 function is called once, with symbols that write down what is asked of them. The program runs block by block, every
 result in a buffer whose content is not needed any more: the same operations, so the same bits, in two thirds of the
 time or less.

@@ -5,7 +5,8 @@ from t >= 0 through
 
     R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = R0 - t R1                              (3.2)
 
-in which no difference of two nearly equal numbers is ever left alone, so no variance needs a floor or a clamp:
+all positive. A ratio of two polynomials with positive coefficients approximates R2 / R1; the rest are sums (`mills`).
+No difference of two nearly equal numbers is ever left alone, so no variance needs a floor or a clamp:
 
     P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (R2 - phi R1^2) = Var[max(-t + e, 0)]    (3.3)
 
@@ -29,64 +30,74 @@ STEEP = 2.0**20
 TINY = {"f": 2.0**-120, "d": 2.0**-600}  # nothing beside CAP times the least sigma, a root
 ROOT_TAU = math.sqrt(2 * math.pi)
 
-# R2(t) / u^3 as a polynomial in w, the u and w of `mills`, lowest power first: made by tests/fit_mills.py.
-POLYNOMIAL = {
-    "f": (  # float32: degree 10
-        0.08936272244189981,
-        0.3319794068679091,
-        0.7072687915024781,
-        1.03794098033783,
-        1.0423583938698517,
-        0.5670154332263233,
-        -0.15370965556075203,
-        -0.48591329007551487,
-        -0.6267381193302586,
-        1.0403832527343866,
-        -0.3699475735680961,
+# R2(t) / R1(t): a polynomial of degree 4 (float32) or 10 (float64) over one of a degree more, lowest power first. Made
+# by tests/fit_mills.py.
+RATIO = {
+    "f": (
+        (
+            0.0003894632450010661,
+            0.00021799227170975902,
+            6.51605025988877e-05,
+            1.091099514409693e-05,
+            8.899516972802801e-07,
+        ),
+        (
+            0.00031074670600145975,
+            0.000280349641646879,
+            0.00012599624622691192,
+            3.3876959796104565e-05,
+            5.456828279661312e-06,
+            4.449557252243337e-07,
+        ),
     ),
-    "d": (  # float64: degree 25
-        0.08936272195713758,
-        0.331979385551756,
-        0.7072696004069025,
-        1.0379408570903612,
-        1.0422005337401488,
-        0.5680979530227321,
-        -0.14996154105051007,
-        -0.556211006725722,
-        -0.295271631608898,
-        0.286910369998751,
-        0.4229895070740263,
-        -0.08260662319399403,
-        -0.454847874386267,
-        -0.0467168176751273,
-        0.48807676578311965,
-        0.12982282921032343,
-        -0.575417025017569,
-        -0.175592077837484,
-        0.8156189849060501,
-        -0.003432949255474772,
-        -1.18222920710457,
-        1.061487005927049,
-        -0.0083899896876399,
-        -0.5464943712395823,
-        0.35271057190267097,
-        -0.07582184960562773,
+    "d": (
+        (
+            2.2378856706141067e-13,
+            2.7392330119248576e-13,
+            1.723939026108205e-13,
+            7.154518368558686e-14,
+            2.1403129953280505e-14,
+            4.788664078548827e-15,
+            8.089492125540831e-16,
+            1.0189322732236301e-16,
+            9.18986769503165e-18,
+            5.401399581972746e-19,
+            1.5960231844840277e-20,
+        ),
+        (
+            1.7855744254249623e-13,
+            2.7970705904643193e-13,
+            2.2069629872743528e-13,
+            1.1393316987377263e-13,
+            4.237341678956709e-14,
+            1.1860710611287464e-14,
+            2.5439310662912735e-15,
+            4.1816364582968077e-16,
+            5.175682360844867e-17,
+            4.618874195171624e-18,
+            2.700699790993808e-19,
+            7.980115922417916e-21,
+        ),
     ),
 }
 
 
+def polynomial(coefficients, t):
+    """Horner's rule, lowest power first."""
+    *others, y = coefficients
+    for c in reversed(others):
+        y = y * t + c
+    return y
+
+
 def mills(t):
-    """R0, R1, R2 of (3.2) for t from 0 to CAP, each to a few units in the last place: R2 by its polynomial, R1 and R0
-    from it."""
-    u = 4 / (4 + t)
-    w = u - 5 / 16
-    *others, r2 = POLYNOMIAL[t.dtype.char]
-    for c in reversed(others):  # Horner's rule
-        r2 = r2 * w + c
-    r2 = r2 * (u * u * u)  # (3.8)
-    r1 = (1 - t * r2) / (1 + t * t)  # (3.2) solved for R1: (3.7)
-    r0 = r2 + t * r1  # and for R0: (3.7)
-    return r0, r1, r2
+    """Q, Q0, Q1, Q2 for t from 0 to CAP: with them, Rk = Qk / Q of (3.2).
+
+    All are sums of positive numbers, so each quotient is right to a few units in the last place.
+    """
+    q2, q1 = (polynomial(coefficients, t) for coefficients in RATIO[t.dtype.char])  # (3.8)
+    q0 = q2 + t * q1  # (3.7)
+    return q1 + t * q0, q0, q1, q2  # (3.7)
 
 
 def divisor(sigma):
@@ -99,12 +110,13 @@ def tail(distance, sigma):
     code = sigma.dtype.char
     distance = xp.maximum(distance, TINY[code])
     t = distance / xp.maximum(sigma, distance * (1 / CAP[code]))
-    r0, r1, r2 = mills(t)
+    q, q0, q1, q2 = mills(t)
     exponent = -0.5 * (t * t)
     exponent = xp.minimum(exponent, STEEP * (exponent - VANISHING[code]))  # a cliff from there on
     pdf = xp.exp(exponent) * (1 / ROOT_TAU)
-    g = pdf * r1
-    return t, pdf, pdf * r0, g, pdf * (r2 - g * r1)  # (3.3)
+    scale = pdf / q
+    g = scale * q1
+    return t, pdf, scale * q0, g, scale * (q2 - g * q1)  # (3.3)
 
 
 def together(moments, derivatives):

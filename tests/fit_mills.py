@@ -1,15 +1,14 @@
-"""Fits the polynomials of adf/moments.py. `python tests/fit_mills.py` prints them; test_moments.py refits and compares.
+"""Fits the ratios of adf/moments.py. `python tests/fit_mills.py` prints them; test_moments.py refits and compares.
 
-R2 = R0 - t R1 with the Mills ratio R0 = Phi(-t) / phi(t) and R1 = 1 - t R0. For large t it is nearly 2 / t^3, so
-R2(t) / u^3 with u = 4 / (4 + t) is smooth, and a short polynomial follows it from t = 0 to cap: the interpolation at
-the Chebyshev points, in powers of w = u - 5/16, computed with 60 digits and rounded once.
+With the Mills ratio R0 = Phi(-t) / phi(t), R1 = 1 - t R0 and R2 = R0 - t R1, the quotient R2 / R1 falls from
+sqrt(pi / 2) to nearly 2 / t, so a polynomial of degree m over one of degree m + 1 follows it from t = 0 to cap: the
+interpolation at the Chebyshev points of u = 5 / (5 + t), computed with 60 digits and rounded once.
 """
 
 import mpmath
 
 mpmath.mp.dps = 60
-DEGREES = ((10, 16), (25, 64))  # float32, float64: degree and cap
-CENTRE = mpmath.mpf(5) / 16
+DEGREES = {"f": (4, 16), "d": (10, 64)}  # float32, float64: m and cap
 
 
 def mills(t):
@@ -22,33 +21,32 @@ def mills(t):
     return +r0, +r1, +r2
 
 
-def smooth(u):
-    """R2(t) / u^3 as a function of u = 4 / (4 + t)."""
-    return mills(4 / u - 4)[2] / u**3
-
-
-def fit(degree, cap):
-    """Coefficients of the interpolating polynomial in powers of w, lowest first, as the nearest float64 numbers."""
-    least = mpmath.mpf(4) / (4 + cap)
+def chebyshev(count, cap):
+    """So many points t from 0 to cap."""
+    least = mpmath.mpf(5) / (5 + cap)
     middle, radius = (1 + least) / 2, (1 - least) / 2
-    count = degree + 1
-    points = [middle + radius * mpmath.cos(mpmath.pi * (2 * k + 1) / (2 * count)) for k in range(count)]
-    total, product = [mpmath.mpf(0)] * count, [mpmath.mpf(1)]  # Newton's form, multiplied out
-    differences = [smooth(u) for u in points]
-    for order, point in enumerate(points):
-        for power, c in enumerate(product):
-            total[power] += differences[0] * c
-        steps = zip(differences, differences[1:], points, points[order + 1 :], strict=False)
-        differences = [(b - a) / (far - near) for a, b, near, far in steps]
-        lifted = [mpmath.mpf(0), *product]  # the product times w, then minus the point times the product
-        for power, c in enumerate(product):
-            lifted[power] -= (point - CENTRE) * c
-        product = lifted
-    return [float(c) for c in total]
+    for k in range(count):
+        yield 5 / (middle + radius * mpmath.cos(mpmath.pi * (2 * k + 1) / (2 * count))) - 5
+
+
+def fit(m, cap):
+    """Coefficients of numerator and denominator, lowest power first, as the nearest float64 numbers; scaled so that the
+    denominator is 1 at cap: then neither phi / Q nor phi R1 Q1 of `tail` is ever a subnormal number."""
+    rows, right = [], []
+    for t in chebyshev(2 * m + 2, cap):  # numerator(t) = R2 / R1 denominator(t), where the denominator begins with 1
+        _, r1, r2 = mills(t)
+        rows.append([*(t**k for k in range(m + 1)), *(-r2 / r1 * t**k for k in range(1, m + 2))])
+        right.append(r2 / r1)
+    solution = list(mpmath.lu_solve(mpmath.matrix(rows), mpmath.matrix(right)))
+    numerator, denominator = solution[: m + 1], [mpmath.mpf(1), *solution[m + 1 :]]
+    at_cap = sum(c * cap**k for k, c in enumerate(denominator))
+    return tuple(tuple(float(c / at_cap) for c in coefficients) for coefficients in (numerator, denominator))
 
 
 if __name__ == "__main__":
-    for degree, cap in DEGREES:
-        print(f"# degree {degree}")
-        for coefficient in fit(degree, cap):
-            print(f"    {coefficient!r},")
+    for code, degree_and_cap in DEGREES.items():
+        numerator, denominator = fit(*degree_and_cap)
+        print(f'    "{code}": (')
+        for coefficients in numerator, denominator:
+            print("        (" + ", ".join(map(repr, coefficients)) + "),")
+        print("    ),")

@@ -154,9 +154,10 @@ def test_far_out_the_moments_are_normal_numbers_or_zero(dtype):
     code, least = np.dtype(dtype).char, np.finfo(dtype).tiny
     t = xp.asarray(np.linspace(0, 1.5 * moments.CAP[code], 20_001).astype(dtype))
     got, *parts = (to_host(part) for part in moments.tail(t, xp.ones_like(t)))
-    inner = to_host(moments.mills(xp.asarray(got))[1]) * parts[2]
+    q, _, q1, _ = (to_host(part) for part in moments.mills(xp.asarray(got)))
+    scale, cut = parts[0] / q, parts[2] * q1
     end = np.sqrt(-2 * moments.VANISHING[code])
-    for part in (*parts, inner):  # phi, P, G, V, and G R1 on the way to V
+    for part in (*parts, scale, cut):  # phi, P, G, V; phi / Q and G Q1 on the way to them
         assert ((part == 0) == (got > end)).mean() > 0.9999 and (part[part > 0] >= least).all()  # one step may round
 
 
@@ -171,15 +172,17 @@ def test_a_million_random_inputs(dtype):
         assert bool((y_var >= 0).all()) and bool((y_var <= var).all())
 
 
-def test_polynomials_are_those_of_the_script():
-    for code, (degree, cap) in zip("fd", fit_mills.DEGREES, strict=True):
-        assert moments.POLYNOMIAL[code] == tuple(fit_mills.fit(degree, cap)) and moments.CAP[code] == cap
+def test_ratios_are_those_of_the_script():
+    for code, (m, cap) in fit_mills.DEGREES.items():
+        assert moments.RATIO[code] == fit_mills.fit(m, cap) and moments.CAP[code] == cap
+        assert all(c > 0 for coefficients in moments.RATIO[code] for c in coefficients)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_mills_ratio(dtype):
     t = np.append(np.linspace(0, 10, 201), np.linspace(10, moments.CAP[np.dtype(dtype).char], 50)).astype(dtype)
-    got = [to_host(r) for r in moments.mills(xp.asarray(t))]
+    denominator, *numerators = moments.mills(xp.asarray(t))
+    got = [to_host(numerator / denominator) for numerator in numerators]
     exact = list(zip(*(fit_mills.mills(float(x)) for x in t), strict=True))
     for name, r, e in zip(("R0", "R1", "R2"), got, exact, strict=True):
         assert ulps(r, e, e, dtype).max() <= 16, name  # (3.2), (3.7), (3.8)
