@@ -38,9 +38,11 @@ def main():
     args = parse()
     sides = ["ours", "torch"] if versions(args) else ["ours"]
     parts = [args.only] if args.only else PARTS
-    base = QUICK if args.quick else {}
+    base = (QUICK if args.quick else {}) | {"flush_denormal": args.flush_denormal}
     tables = [t for part in parts for t in (growth(base, args.quick) if part == "growth" else [plan(part, base)])]
-    results = run({spec: None for _, _, specs in tables for spec in wanted(specs, sides)}, args)
+    limits = plan("limit", base)[2] if "limit" in parts else []
+    specs = [spec for _, _, rows in tables for spec in wanted(rows, sides)]
+    results = run(dict.fromkeys(specs + [spec._replace(side="products") for spec in limits]), args)
     for title, write, specs in tables:
         print(f"\n## {title}\n\n{table([write(spec, results) for spec in specs])}")
     if any(math.isnan(seconds) for seconds, _ in results.values()):
@@ -53,6 +55,7 @@ def parse():
     parser.add_argument("--only", choices=PARTS, help="one part (all)")
     parser.add_argument("--rounds", type=int, default=3, help="how often the sides take turns (3)")
     parser.add_argument("--repetitions", type=int, default=3, help="repetitions in a round, after one warm-up (3)")
+    parser.add_argument("--flush-denormal", action="store_true", help="PyTorch with torch.set_flush_denormal(True)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: does it run?")
     args = parser.parse_args()
     if min(args.rounds, args.repetitions) < 1:
@@ -111,9 +114,6 @@ def wanted(specs, sides):
 
 def run(specs, args):
     """spec -> (median seconds, peak MiB), the specs measured in turn, round after round."""
-    if args.only in (None, "limit"):
-        limits = plan("limit", QUICK if args.quick else {})[2]
-        specs = specs | {spec._replace(side="products"): None for spec in limits}
     results = {spec: [] for spec in specs}
     for spec in tqdm([*specs] * args.rounds, unit="worker"):
         python = args.torch_python if spec.side == "torch" else sys.executable

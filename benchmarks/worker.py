@@ -31,6 +31,7 @@ class Spec(NamedTuple):
     size: int = 128
     widths: tuple = (16, 32, 64, 128)
     norm: bool = False
+    flush_denormal: bool = False  # PyTorch takes subnormal numbers as 0, which it does not of itself; adf makes none
 
 
 def ours(spec):
@@ -51,6 +52,7 @@ def torch(spec):
     import torch
     from torch_unet import TorchUNet
 
+    torch.set_flush_denormal(spec.flush_denormal)
     torch.optim.Adam([torch.zeros(1)])  # imports PyTorch's compiler, 90 MiB: no memory of the network
 
     def prepare(images, labels):
