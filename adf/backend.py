@@ -73,7 +73,7 @@ def matmul(a, b, out=None):
         left = a.reshape(*a.shape[:-2], -1, 1, tall, a.shape[-1])
         xp.matmul(left, _tiled(b, b.shape[-2], body, TILE), out=_tiled(out, tall, body, TILE))
     if body < b.shape[-1]:
-        out[..., body:] = xp.matmul(a, b[..., body:])
+        xp.matmul(a, b[..., body:], out=out[..., body:])
     return out
 
 
