@@ -3,21 +3,25 @@
 With x = N(mu, sigma^2), t = |mu| / sigma, phi and Phi the standard normal density and distribution, everything comes
 from t >= 0 through
 
-    R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = R0 - t R1                              (3.2)
+    R0 = Phi(-t) / phi(t)  (the Mills ratio),    R1 = 1 - t R0,    R2 = R0 - t R1,                             (3.2)
 
-all positive. A ratio of two polynomials with positive coefficients approximates R2 / R1; the rest are sums (`mills`).
-No difference of two nearly equal numbers is ever left alone, so no variance needs a floor or a clamp:
+all positive: for a standard normal e and d = max(e - t, 0),
 
-    P = phi R0 = Phi(-t),   G = phi R1 = E[max(-t + e, 0)],   V = phi (R2 - phi R1^2) = Var[max(-t + e, 0)]    (3.3)
+    P = phi R0 = Phi(-t),   G = phi R1 = E[d],   V = phi R2 - G^2 = Var[d].                                    (3.3)
 
-for a standard normal e. Where phi is so small that P, G or V would leave the range of full precision, it is taken as 0:
-below exp(-76), t > 12.3, in float32; exp(-690), t > 37.1, in float64. Smaller (subnormal) numbers lose their digits,
-and some processors take a hundred times as long for each. sigma = 0 is a legal input and gives the deterministic
-function (t is CAP there). The derivatives with respect to sigma^2 that are infinite at sigma = 0 are taken as 0.
+Only rho = R2 / R1 = E[d^2] / E[d] is approximated, by a ratio of two polynomials with positive coefficients. Then
+
+    G = phi / (1 + t (t + rho)),   P = G (t + rho),   V = G (rho - G),                                         (3.7)
+
+where rho is at least twice G: no difference of two nearly equal numbers is ever left alone, so no variance needs a
+floor or a clamp. Where phi is so small that P, G or V would leave the range of full precision, it is taken as 0: below
+exp(-76), t > 12.3, in float32; exp(-690), t > 37.1, in float64. Smaller (subnormal) numbers lose their digits, and some
+processors take a hundred times as long for each. sigma = 0 is a legal input and gives the deterministic function (t is
+CAP there). The derivatives with respect to sigma^2 that are infinite at sigma = 0 are taken as 0.
 
 Arguments and results are arrays of one shape and one dtype, float32 or float64.
 Source of the moments: Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, section 3; the form (3.2) to
-(3.5), with (3.9), is derived in notebooks/03_leaky_relu.ipynb; (4.5), (4.7) in 04_max_pooling.ipynb.
+(3.9) is derived in notebooks/03_leaky_relu.ipynb; (4.5), (4.7) in 04_max_pooling.ipynb.
 """
 
 import math
@@ -30,53 +34,40 @@ STEEP = 2.0**20
 TINY = {"f": 2.0**-120, "d": 2.0**-600}  # nothing beside CAP times the least sigma, a root
 ROOT_TAU = math.sqrt(2 * math.pi)
 
-# R2(t) / R1(t): a polynomial of degree 4 (float32) or 10 (float64) over one of a degree more, lowest power first. Made
-# by tests/fit_mills.py.
+# rho(t): a polynomial of degree 4 (float32) or 10 (float64) over one of a degree more, lowest power first. Made by
+# tests/fit_mills.py.
 RATIO = {
     "f": (
-        (
-            0.0003894632450010661,
-            0.00021799227170975902,
-            6.51605025988877e-05,
-            1.091099514409693e-05,
-            8.899516972802801e-07,
-        ),
-        (
-            0.00031074670600145975,
-            0.000280349641646879,
-            0.00012599624622691192,
-            3.3876959796104565e-05,
-            5.456828279661312e-06,
-            4.449557252243337e-07,
-        ),
+        (1.253314154194885, 0.7015111262635073, 0.20969008308194778, 0.0351121827950951, 0.002863913535019417),
+        (1.0, 0.9021805741862378, 0.40546285380840064, 0.10901792083982839, 0.01756037368787323, 0.0014318920092502717),
     ),
     "d": (
         (
-            2.2378856706141067e-13,
-            2.7392330119248576e-13,
-            1.723939026108205e-13,
-            7.154518368558686e-14,
-            2.1403129953280505e-14,
-            4.788664078548827e-15,
-            8.089492125540831e-16,
-            1.0189322732236301e-16,
-            9.18986769503165e-18,
-            5.401399581972746e-19,
-            1.5960231844840277e-20,
+            1.2533141373155003,
+            1.534090639359895,
+            0.9654814728307457,
+            0.4006844109483662,
+            0.11986691592643423,
+            0.026818619321393657,
+            0.004530470424729315,
+            0.0005706467670655211,
+            5.146729010102441e-05,
+            3.0250206908553954e-06,
+            8.938429906690549e-08,
         ),
         (
-            1.7855744254249623e-13,
-            2.7970705904643193e-13,
-            2.2069629872743528e-13,
-            1.1393316987377263e-13,
-            4.237341678956709e-14,
-            1.1860710611287464e-14,
-            2.5439310662912735e-15,
-            4.1816364582968077e-16,
-            5.175682360844867e-17,
-            4.618874195171624e-18,
-            2.700699790993808e-19,
-            7.980115922417916e-21,
+            1.0,
+            1.5664822203076878,
+            1.2359960782643384,
+            0.6380757265083297,
+            0.23730972053703292,
+            0.06642518196050351,
+            0.014247129831543281,
+            0.00234189983836803,
+            0.000289860914624887,
+            2.5867721498488326e-05,
+            1.5125103454318617e-06,
+            4.4692149533440305e-08,
         ),
     ),
 }
@@ -90,14 +81,10 @@ def polynomial(coefficients, t):
     return y
 
 
-def mills(t):
-    """Q, Q0, Q1, Q2 for t from 0 to CAP: with them, Rk = Qk / Q of (3.2).
-
-    All are sums of positive numbers, so each quotient is right to a few units in the last place.
-    """
-    q2, q1 = (polynomial(coefficients, t) for coefficients in RATIO[t.dtype.char])  # (3.8)
-    q0 = q2 + t * q1  # (3.7)
-    return q1 + t * q0, q0, q1, q2  # (3.7)
+def ratio(t):
+    """rho of (3.7) for t from 0 to CAP, right to a few units in the last place: all that is summed is positive."""
+    numerator, denominator = (polynomial(coefficients, t) for coefficients in RATIO[t.dtype.char])
+    return numerator / denominator  # (3.8)
 
 
 def divisor(sigma):
@@ -110,13 +97,13 @@ def tail(distance, sigma):
     code = sigma.dtype.char
     distance = xp.maximum(distance, TINY[code])
     t = distance / xp.maximum(sigma, distance * (1 / CAP[code]))
-    q, q0, q1, q2 = mills(t)
     exponent = -0.5 * (t * t)
     exponent = xp.minimum(exponent, STEEP * (exponent - VANISHING[code]))  # a cliff from there on
     pdf = xp.exp(exponent) * (1 / ROOT_TAU)
-    scale = pdf / q
-    g = scale * q1
-    return t, pdf, scale * q0, g, scale * (q2 - g * q1)  # (3.3)
+    rho = ratio(t)
+    s = t + rho  # P / G
+    g = pdf / (1 + t * s)
+    return t, pdf, g * s, g, g * (rho - g)  # (3.7)
 
 
 def together(moments, derivatives):

@@ -30,17 +30,15 @@ def chebyshev(count, cap):
 
 
 def fit(m, cap):
-    """Coefficients of numerator and denominator, lowest power first, as the nearest float64 numbers; scaled so that the
-    denominator is 1 at cap: then neither phi / Q nor phi R1 Q1 of `tail` is ever a subnormal number."""
+    """Coefficients of numerator and denominator, lowest power first, as the nearest float64 numbers; the denominator
+    begins with 1."""
     rows, right = [], []
-    for t in chebyshev(2 * m + 2, cap):  # numerator(t) = R2 / R1 denominator(t), where the denominator begins with 1
+    for t in chebyshev(2 * m + 2, cap):  # numerator(t) = R2 / R1 denominator(t)
         _, r1, r2 = mills(t)
         rows.append([*(t**k for k in range(m + 1)), *(-r2 / r1 * t**k for k in range(1, m + 2))])
         right.append(r2 / r1)
-    solution = list(mpmath.lu_solve(mpmath.matrix(rows), mpmath.matrix(right)))
-    numerator, denominator = solution[: m + 1], [mpmath.mpf(1), *solution[m + 1 :]]
-    at_cap = sum(c * cap**k for k, c in enumerate(denominator))
-    return tuple(tuple(float(c / at_cap) for c in coefficients) for coefficients in (numerator, denominator))
+    solution = [float(c) for c in mpmath.lu_solve(mpmath.matrix(rows), mpmath.matrix(right))]
+    return tuple(solution[: m + 1]), (1.0, *solution[m + 1 :])
 
 
 if __name__ == "__main__":
