@@ -1,21 +1,24 @@
-"""Lightweight probabilistic deep networks (Gast & Roth, CVPR 2018) for cell segmentation, in NumPy and CuPy.
+"""Lightweight probabilistic deep networks (Gast & Roth, CVPR 2018), for cells, in NumPy and CuPy.
 
-In reading order: the message, the kinks, the layers, the networks, the head, learning, the check.
+In reading order: the message, the moments of a kink, the layers, the networks, the head, learning;
+then two checks for layers of your own.
 """
 
 import sys
+from pathlib import Path
 
 try:
-    from . import backend
-except ImportError as error:  # an unknown ADF_BACKEND, no CuPy, no GPU
-    if sys.argv[:1] != ["-m"]:
+    from . import backend, engine
+except ImportError as error:  # an unknown ADF_BACKEND or ADF_ENGINE, no CuPy, no GPU
+    if Path(*sys.argv[:1]).name not in ("-m", "adf"):
         raise
-    print("adf: error:", error, file=sys.stderr)  # `python -m adf` says it in one line
+    print("adf: error:", error, file=sys.stderr)  # the command line says it in one line
     sys.exit(2)
 
-from . import moments, montecarlo
+from . import gradients, moments, montecarlo
 from .dirichlet import Dirichlet, DirichletHead
 from .gaussian import Gaussian
+from .inference.predict import predict
 from .layers import (
     Add,
     AvgPool2d,
@@ -35,9 +38,10 @@ from .layers import (
     Upsample,
 )
 from .models import DeepLabV3Plus, UNet
-from .optim import Adam
-from .segmenter import Prediction, Segmenter, predict
-from .training import train_step
+from .segmenter import Prediction, Segmenter
+from .training import Adam, train_step
+
+__version__ = "0.2.0"
 
 __all__ = [
     "Adam",
@@ -65,6 +69,8 @@ __all__ = [
     "UNet",
     "Upsample",
     "backend",
+    "engine",
+    "gradients",
     "moments",
     "montecarlo",
     "predict",

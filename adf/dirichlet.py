@@ -1,7 +1,7 @@
 """From logits with variances to a Dirichlet per pixel; its likelihood; its uncertainties.
 
-Everything here works with logarithms and in float64: a concentration may underflow to 0 without harm, and
-alpha psi(alpha), which cancels by a factor alpha near 1000, keeps its digits.
+Everything here works with logarithms and in float64: a concentration may underflow to 0 without
+harm, and alpha psi(alpha), which cancels by a factor alpha near 1000, keeps its digits.
 """
 
 import math
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from .backend import special, xp
 from .gaussian import Gaussian
-from .layers import Parameter
-from .layers.layer import check
+from .layers import Layer, Parameter
+from .layers.checks import check
 
 
 class Dirichlet(NamedTuple):
-    """The distribution of a pixel's class probabilities p. concentration: alpha, (N, K, H, W), classes on axis 1."""
+    """The distribution of a pixel's class probabilities p. Classes lie on axis 1."""
 
-    concentration: Any
+    concentration: Any  # alpha, (N, K, H, W)
 
     @property
     def strength(self):
@@ -30,35 +30,35 @@ class Dirichlet(NamedTuple):
 
     @property
     def class_std(self):
-        """Standard deviation (not variance) of p_k: sqrt(m_k (1 - m_k) / (alpha_0 + 1)), (N, K, H, W)."""
+        """Standard deviation of p_k: sqrt(m_k (1 - m_k) / (alpha_0 + 1)), (N, K, H, W)."""
         return bernoulli_std(self.probabilities) / xp.sqrt(self.strength + 1)  # (7.4)
 
     @property
     def entropy(self):
-        """Entropy of the mean, -sum_k m_k log m_k, in nats, (N, H, W): the total uncertainty of the class."""
-        m = self.probabilities
-        return -xlogx(m).sum(axis=1)
+        """Total uncertainty of the class: that of the mean, -sum_k m_k log m_k, in nats, (N, H, W)."""
+        return -xlogx(self.probabilities).sum(axis=1)
 
     @property
     def expected_entropy(self):
-        """E[-sum_k p_k log p_k] = psi(alpha_0 + 1) - sum_k m_k psi(alpha_k + 1), in nats, (N, H, W)."""
-        a = self.concentration
-        mean_psi = (self.probabilities * special.digamma(a + 1)).sum(axis=1)
-        return special.digamma(self.strength + 1)[:, 0] - mean_psi  # (7.6)
+        """E[-sum_k p_k log p_k] = psi(alpha_0 + 1) - sum_k m_k psi(alpha_k + 1), nats, (N, H, W)."""
+        mean_psi = self.probabilities * special.digamma(self.concentration + 1)
+        return special.digamma(self.strength + 1)[:, 0] - mean_psi.sum(axis=1)  # (7.6)
 
     @property
     def mutual_information(self):
-        """Entropy of the mean minus expected entropy, in nats, (N, H, W): what knowing p would tell of the class."""
+        """entropy - expected_entropy, nats, (N, H, W): what knowing p would tell of the class."""
         return self.entropy - self.expected_entropy  # (7.7)
 
 
-class DirichletHead:
-    """Logits N(mu_k, v_k) -> alpha = m / s, m = softmax(mu), s = c1 + c2 sqrt(sum_j m_j v_j), as log alpha in float64.
+class DirichletHead(Layer):
+    """Logits N(mu_k, v_k) -> log alpha, alpha = m / s, m = softmax(mu), s = c1 + c2 sqrt(sum_j m_j v_j).
 
-    The larger the variance of the logits, the larger s and the weaker the evidence alpha_0 = 1 / s. c1 and c2 are
-    learned and positive: c = log(1 + exp(raw)). logits: a Gaussian (N, K, H, W). A deterministic map of the moments; no
-    sampling. The derivative by v, infinite where the square root is 0, is taken as 0 where c1 swallows it.
-    Raises ValueError on a raw outside [-30, 30] and on point masses. Source: Gast & Roth, CVPR 2018, section 4.
+    The larger the variance of the logits, the larger s and the weaker the evidence alpha_0 = 1 / s.
+    c1 and c2 are learned and positive: c = log(1 + exp(raw)). It is a deterministic map of the
+    moments, so y, in float64, is a point mass; nothing is sampled. The derivative by v, infinite where
+    the square root is 0, is taken as 0 where c1 swallows it.
+    x: (N, K, H, W) with a variance. Raises ValueError on point masses and on a raw outside [-30, 30].
+    Source: Gast & Roth, CVPR 2018, section 4.
     """
 
     def __init__(self, raw=-3.0):
@@ -67,55 +67,58 @@ class DirichletHead:
         self.c1 = Parameter(xp.full(1, raw, "float32"))  # raw values, before the softplus
         self.c2 = Parameter(xp.full(1, raw, "float32"))
 
-    def parameters(self):
-        return [self.c1, self.c2]
-
-    def predict(self, x):
-        return self.forward(x)[0]
-
     def forward(self, x):
-        check(self, x)
-        if x.mean.shape[1] == 0:
-            raise ValueError(f"DirichletHead expects at least one class, got logits of shape {x.mean.shape}")
-        if x.var is None:
-            raise ValueError("DirichletHead expects logits with a variance, got point masses (var=None)")
-        mu, v = x.mean.astype("float64"), x.var.astype("float64")
+        self.check(x)
+        mu = x.mean.astype("float64")
+        v = x.var.astype("float64")
         raw1, raw2 = (c.value.astype("float64") for c in (self.c1, self.c2))
-        c1, c2 = xp.logaddexp(0, raw1), xp.logaddexp(0, raw2)
+        c1 = xp.logaddexp(0, raw1)
+        c2 = xp.logaddexp(0, raw2)
         log_m = log_softmax(mu)
         m = xp.exp(log_m)
         q = (m * v).sum(axis=1, keepdims=True)
         r = xp.sqrt(q)
         s = c1 + c2 * r  # (7.1)
-        y = log_m - xp.log(s)
 
         def backward(dy):
-            total = dy.sum(axis=1, keepdims=True)
-            self.c1.grad -= (total / s).sum() * special.expit(raw1)  # the derivative of softplus is expit
+            total = dy.mean.sum(axis=1, keepdims=True)
+            self.c1.grad -= (total / s).sum() * special.expit(raw1)  # softplus' derivative is expit
             self.c2.grad -= (total * r / s).sum() * special.expit(raw2)
             h = -total * c2 / (2 * s * (r + (r == 0))) * (s > c1)  # dL/dq (7.11)
-            dmean = dy - m * total + h * m * (v - q)  # (7.12)
+            dmean = dy.mean - m * total + h * m * (v - q)  # (7.12)
             return Gaussian(dmean.astype(x.mean.dtype), (h * m).astype(x.var.dtype))
 
-        return y, backward
+        return Gaussian(log_m - xp.log(s), None), backward
+
+    def check(self, x):
+        check(self, x)
+        if x.mean.shape[1] == 0:
+            raise ValueError(f"DirichletHead expects at least one class, got {x.mean.shape}")
+        if x.var is None:
+            raise ValueError("DirichletHead expects logits with a variance, got a point mass")
 
 
 def dirichlet_nll(log_concentration, labels, smoothing):
-    """Conditional negative log-likelihood -log Dir(y; alpha) of the smoothed one-hot label y, and backward.
+    """-log Dir(y; alpha) of the smoothed one-hot label y, summed over pixels -> (loss, backward).
 
-    y_k = (1 - smoothing) [k = label] + smoothing / K lies inside the simplex, where the density is finite:
-    NLL = sum_k lgamma(alpha_k) - lgamma(alpha_0) - sum_k (alpha_k - 1) log y_k, summed over pixels.  (7.8)
-    log_concentration: (N, K, H, W) float64; labels: (N, H, W) integers. backward(dloss) returns dL/dlog alpha.
-    Finite wherever alpha does not overflow: lgamma(alpha) = lgamma(1 + alpha) - log alpha, and psi likewise, hold where
-    alpha underflows to 0. Source: Gast & Roth, CVPR 2018, section 4.
+    y_k = (1 - smoothing) [k = label] + smoothing / K lies inside the simplex, where the density is
+    finite: NLL = sum_k lgamma(alpha_k) - lgamma(alpha_0) - sum_k (alpha_k - 1) log y_k.       (7.8)
+    log_concentration: (N, K, H, W) float64; labels: (N, H, W) integers. backward(dloss) returns
+    dL/dlog alpha. Finite wherever alpha does not overflow: lgamma(alpha) = lgamma(1 + alpha) - log
+    alpha, and psi likewise, hold where alpha underflows to 0.
+    Source: Gast & Roth, CVPR 2018, section 4.
     """
-    a, classes = log_concentration, log_concentration.shape[1]
+    a = log_concentration
+    classes = a.shape[1]
     log_m = log_softmax(a)
     a_0 = (a - log_m)[:, :1]  # log alpha_0
-    alpha, alpha_0 = xp.exp(a), xp.exp(a_0)
+    alpha = xp.exp(a)
+    alpha_0 = xp.exp(a_0)
     rest = math.log(smoothing / classes)
-    log_y = rest + (math.log1p(smoothing / classes - smoothing) - rest) * one_hot(labels, classes)  # (7.9)
-    loss = (special.gammaln(1 + alpha) - a - (alpha - 1) * log_y).sum() - (special.gammaln(1 + alpha_0) - a_0).sum()
+    of_label = math.log1p(smoothing / classes - smoothing)
+    log_y = rest + (of_label - rest) * one_hot(labels, classes)  # (7.9)
+    loss = (special.gammaln(1 + alpha) - a - (alpha - 1) * log_y).sum()
+    loss = loss - (special.gammaln(1 + alpha_0) - a_0).sum()
 
     def backward(dloss):
         psi = special.digamma(1 + alpha) - special.digamma(1 + alpha_0)  # (7.13)
@@ -125,15 +128,17 @@ def dirichlet_nll(log_concentration, labels, smoothing):
 
 
 def cross_entropy(logits, labels):
-    """Softmax and cross-entropy of point masses: -log m_label, summed over pixels, and backward (to dL/dlogits)."""
+    """Softmax and cross-entropy, -log m_label, summed over pixels -> (loss, backward).
+
+    logits: (N, K, H, W) of point masses; labels: (N, H, W) integers. backward(dloss) is dL/dlogits.
+    """
     log_m = log_softmax(logits.astype("float64"))
     target = one_hot(labels, logits.shape[1])
-    loss = -(log_m * target).sum()
 
     def backward(dloss):
         return (dloss * (xp.exp(log_m) - target)).astype(logits.dtype)
 
-    return loss, backward
+    return -(log_m * target).sum(), backward
 
 
 def log_softmax(mu):
@@ -143,9 +148,10 @@ def log_softmax(mu):
 
 
 def bernoulli_std(p):
-    """sqrt(p_k (1 - p_k)), with 1 - p_k as the sum of the others: it keeps its digits where p_k is nearly 1."""
+    """sqrt(p_k (1 - p_k)). 1 - p_k is the sum of the others, so it keeps its digits at p_k near 1."""
     others = 1 - xp.eye(p.shape[1])
-    return xp.sqrt(p * xp.matmul(others, p.reshape(*p.shape[:2], math.prod(p.shape[2:]))).reshape(p.shape))
+    flat = p.reshape(*p.shape[:2], math.prod(p.shape[2:]))
+    return xp.sqrt(p * xp.matmul(others, flat).reshape(p.shape))
 
 
 def xlogx(p):

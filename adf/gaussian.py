@@ -1,20 +1,21 @@
-"""The message between layers: an independent Gaussian per activation."""
+"""The message between layers, an independent Gaussian per activation; and the units of an image."""
 
 from typing import Any, NamedTuple
 
 
 class Gaussian(NamedTuple):
-    """Independent Gaussians, one per element: arrays `mean` (mu) and `var` (sigma^2) of one shape and dtype.  (1.1)
+    """Independent Gaussians, one per element: arrays mean (mu) and var (sigma^2), one shape.  (1.1)
 
-    `var=None` is a point mass: the layers then run as the ordinary deterministic network, at the ordinary cost. The
-    same type carries gradients back: `dy.mean` is dL/dE[y] and `dy.var` is dL/dVar[y].
+    `var=None` is a point mass: the layers then run as the ordinary deterministic network, at the
+    ordinary cost. The same type carries gradients back: `dy.mean` is dL/dE[y] and `dy.var` is
+    dL/dVar[y]. Both arrays have one dtype.
     """
 
     mean: Any
     var: Any = None
 
     def __add__(self, other):
-        """The sum of independent Gaussians, and the sum of two gradients. A point mass adds no variance."""
+        """The sum of independent Gaussians, and of two gradients. A point mass adds no variance."""
         if self.var is None or other.var is None:
             var = other.var if self.var is None else self.var
         else:
@@ -22,3 +23,28 @@ class Gaussian(NamedTuple):
         return Gaussian(self.mean + other.mean, var)
 
     __radd__ = None  # sum() would start from 0, which is no Gaussian
+
+    def map(self, function):
+        """The function of both fields; a variance that is None stays None."""
+        return Gaussian(function(self.mean), None if self.var is None else function(self.var))
+
+
+def normalise(images):
+    """Mean 0 and standard deviation 1 for every image, in float64.
+
+    images: (N, C, H, W), or one image (C, H, W) or (H, W). So 8-bit, 16-bit and float images look
+    alike to a network, and a noise variance means the same for all: it is in units of the image's own
+    variance. A constant image becomes zeros; no finite image overflows, since it is scaled first.
+    NumPy and CuPy arrays stay what they are.
+    """
+    axes = tuple(range(max(0, images.ndim - 3), images.ndim))
+    x = images.astype("float64")
+    x = x / _nonzero(abs(x).max(axis=axes, keepdims=True))
+    x = x - x.min(axis=axes, keepdims=True)  # exactly 0 where the image is constant
+    x = x - x.mean(axis=axes, keepdims=True)
+    return x / _nonzero(x.std(axis=axes, keepdims=True))
+
+
+def _nonzero(scale):
+    """The scale, or 1 where it is 0."""
+    return scale + (scale == 0)

@@ -1,81 +1,80 @@
-"""One step of learning: the batch cut into micro-batches, their gradients summed in order, Adam."""
+"""One step of learning: the gradient of the loss, summed over micro-batches, and Adam."""
 
-import copy
 import math
 
-from .backend import host, name, to_host, xp
-from .parallel import hand_over
-from .segmenter import check_images
+from .backend import name, to_host, xp
+from .engine.micro_batches import sum_gradients
+from .layers.checks import check_labels
 
-MICRO_BATCH = 4  # images that go through the network together, whose statistics batch norm takes
-WITHOUT_STATISTICS = 2 if name == "numpy" else MICRO_BATCH  # half the activations to hold, more of them in the cache
+# Images that go through the network together. Batch norm takes their statistics.
+MICRO_BATCH = 4
+# Without batch norm the size is free: smaller ones hold half the activations, more of them in cache.
+MICRO_BATCH_WITHOUT_NORM = 2 if name == "numpy" else MICRO_BATCH
 
 
 def train_step(segmenter, optimizer, images, labels):
-    """Moves the segmenter's parameters against the gradient of the mean loss per pixel, and returns that loss.
+    """Moves the parameters against the gradient of the mean loss per pixel, and returns that loss.
 
-    images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes. Gradients
-    accumulate over micro-batches, so a batch of any size fits, and the result does not depend on the number of threads.
-    Raises ValueError on other shapes, images that are not finite, and labels that are no integers or out of range; and,
-    with the parameters unchanged, where the loss is not finite.
+    images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes.
+    Gradients accumulate over micro-batches, so a batch of any size fits, and the result does not
+    depend on the number of threads. Raises ValueError on other shapes, images that are not finite,
+    and labels that are no integers or out of range; and, with the parameters unchanged, where the
+    loss is not finite.
     """
-    images = check_images(images)
-    labels, span = check_labels(images, labels)
+    x = segmenter.input(images)
+    labels = check_labels(labels, x.mean.shape)
 
-    def work(job):
-        rows, generators = job
-        replica = replicate(segmenter, generators)
-        loss, backward = replica.loss(images[rows], labels[rows], span)
+    def loss_of(replica, rows):
+        loss, backward = replica.loss(x.map(lambda field: field[rows]), labels[rows])
         backward(1 / labels.size)  # (8.2)
-        return loss, [p.grad for p in replica.parameters()], replica.network.statistics()
+        return loss
 
-    parameters, loss, seen = segmenter.parameters(), 0, []
-    for p in parameters:
+    for p in segmenter.parameters():
         p.grad = xp.zeros_like(p.value)
-    together = MICRO_BATCH if segmenter.network.statistics() else WITHOUT_STATISTICS
-    jobs = [
-        (slice(start, start + together), [g.spawn(1)[0] for g in segmenter.network.generators()])
-        for start in range(0, len(images), together)
-    ]
-
-    def accumulate(result):
-        nonlocal loss
-        part, grads, statistics = result
-        loss = loss + part
-        seen.append(statistics)
-        for p, grad in zip(parameters, grads, strict=True):
-            p.grad += grad  # (6.11)
-
-    hand_over(work, jobs, accumulate)
-    loss = float(to_host(loss / labels.size))
+    has_norm = bool(segmenter.network.statistics())
+    size = MICRO_BATCH if has_norm else MICRO_BATCH_WITHOUT_NORM
+    total, update_statistics = sum_gradients(segmenter, loss_of, len(labels), size)
+    loss = float(to_host(total / labels.size))
     if not math.isfinite(loss):
-        raise ValueError(f"the loss is {loss}, and the parameters are left as they were: try a lower learning rate")
+        raise ValueError(
+            f"the loss is {loss}, and the parameters are left as they were: "
+            "try a lower learning rate"
+        )
     optimizer.step()
-    for statistics in seen:
-        for statistic, other in zip(segmenter.network.statistics(), statistics, strict=True):
-            statistic.absorb(other)
+    update_statistics()
     return loss
 
 
-def replicate(segmenter, generators):
-    """The segmenter with the same parameter values, shared, with these generators of random numbers, and with gradients
-    and running averages of its own, all 0."""
-    instead = [(p.value, p.value) for p in segmenter.parameters()]
-    instead += zip(segmenter.network.generators(), generators, strict=True)
-    replica = copy.deepcopy(segmenter, {id(original): other for original, other in instead})
-    for p in replica.parameters():
-        p.grad = xp.zeros_like(p.value)
-    for statistic in replica.network.statistics():
-        statistic.value, statistic.updates = xp.zeros_like(statistic.value), 0
-    return replica
+class Adam:
+    """Adam (Kingma & Ba, ICLR 2015) with bias correction.
 
+    `step()` updates every parameter from the running moments of its gradient g (algorithm 1):
+    m = beta1 m + (1 - beta1) g,    v = beta2 v + (1 - beta2) g**2,
+    value -= learning_rate (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps).
+    Raises ValueError on a learning_rate that is not positive and finite.
+    """
 
-def check_labels(images, labels):
-    """The labels as an array of the backend, and the least and the largest of them; asked where they lie."""
-    labels = labels if isinstance(labels, xp.ndarray) else host.asarray(labels)
-    if labels.shape != (len(images), *images.shape[2:]) or labels.dtype.kind not in "ui":
-        raise ValueError(
-            f"expected integer labels of shape {(len(images), *images.shape[2:])} for images of shape {images.shape}, "
-            f"got {labels.dtype} of shape {labels.shape}"
-        )
-    return xp.asarray(labels), (int(labels.min()), int(labels.max()))
+    def __init__(self, parameters, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(
+                f"Adam expects a positive, finite learning_rate, got {learning_rate!r}"
+            )
+        self.parameters = list(parameters)
+        self.learning_rate = learning_rate
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.eps = eps
+        self.t = 0
+        self.m = [xp.zeros_like(p.value) for p in self.parameters]
+        self.v = [xp.zeros_like(p.value) for p in self.parameters]
+
+    def step(self):
+        self.t += 1
+        # A float, for a NumPy scalar would promote float32 weights.
+        rate = float(self.learning_rate) / (1 - self.beta1**self.t)
+        scale = (1 - self.beta2**self.t) ** 0.5
+        for i, p in enumerate(self.parameters):
+            g = p.grad
+            self.m[i] = self.beta1 * self.m[i] + (1 - self.beta1) * g
+            self.v[i] = self.beta2 * self.v[i] + (1 - self.beta2) * g * g  # (6.12)
+            p.value = p.value - rate * self.m[i] / (xp.sqrt(self.v[i]) / scale + self.eps)  # (6.13)

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from worker import ROOT, Spec, median
 
 sys.path.insert(0, str(ROOT))
-from adf.markdown import table
+from adf.files.tables import markdown_table
 
 PARTS = ("training", "inference", "memory", "growth", "limit")
 MODES = ("training", "inference")
@@ -44,7 +44,7 @@ def main():
     specs = [spec for _, _, rows in tables for spec in wanted(rows, sides)]
     results = run(dict.fromkeys(specs + [spec._replace(side="products") for spec in limits]), args)
     for title, write, specs in tables:
-        print(f"\n## {title}\n\n{table([write(spec, results) for spec in specs])}")
+        print(f"\n## {title}\n\n{markdown_table([write(spec, results) for spec in specs])}")
     if any(math.isnan(seconds) for seconds, _ in results.values()):
         sys.exit("some workers failed: what they were to measure is a dash")
 

@@ -1,7 +1,7 @@
 """The kernels by themselves: python benchmarks/kernels.py
 
 A prediction of one large image, with the peak memory of the process. On one thread: matrix products of the shapes of a
-U-Net's convolutions in one call of BLAS, and in the tiles of adf.backend; the moments of a kink and of a maximum as
+U-Net's convolutions in one call of BLAS, and in the tiles of adf.engine.products; the moments of a kink and of a maximum as
 NumPy evaluates them, and as the programs of adf/fusion.py; and what the same numbers cost where an array does not begin
 at a cache line, and where they are subnormal. Medians of alternating repetitions, as Markdown tables.
 """
@@ -20,8 +20,9 @@ from worker import peak
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import adf
-from adf import backend, memory, moments
-from adf.markdown import table
+from adf import moments
+from adf.engine import memory, products
+from adf.files.tables import markdown_table
 
 SHAPES = ((16, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128))  # channels out and in
 ELEMENTS = 1 << 20
@@ -32,11 +33,11 @@ def main():
     parser.add_argument("--repetitions", type=int, default=9, help="after one warm-up (9)")
     parser.add_argument("--large", type=int, default=4096, metavar="PIXELS", help="a side of the large image (4096)")
     args = parser.parse_args()
-    print(table([large(args.large)]), end="\n\n")  # first: the others leave memory behind
+    print(markdown_table([large(args.large)]), end="\n\n")  # first: the others leave memory behind
     with threadpool_limits(1):
-        print(table(list(tqdm(products(args.repetitions), total=len(SHAPES), unit=" shapes"))), end="\n\n")
-        print(table(list(tqdm(elementwise(args.repetitions), total=5, unit=" functions"))), end="\n\n")
-        print(table(list(pitfalls(args.repetitions))))
+        print(markdown_table(list(tqdm(convolutions(args.repetitions), total=len(SHAPES), unit=" shapes"))), end="\n\n")
+        print(markdown_table(list(tqdm(elementwise(args.repetitions), total=5, unit=" functions"))), end="\n\n")
+        print(markdown_table(list(pitfalls(args.repetitions))))
 
 
 def alternating(calls, repetitions):
@@ -58,15 +59,15 @@ def random(rng, shape, offset=0):
     return array
 
 
-def products(repetitions):
+def convolutions(repetitions):
     """A kernel row of 3 taps, GFLOP/s: forward (and the gradient by the input), and the gradient by the weights."""
     rng = np.random.default_rng(0)
     for out, channels in SHAPES:
         pixels = (128 * 16 // out) ** 2  # as in the U-Net: half the size, twice the channels
         w, x, y = (random(rng, s) for s in ((out, 3 * channels), (3 * channels, pixels), (out, pixels)))
         forward, by_weights = (
-            ((np.matmul, w, x), (backend.matmul, w, x)),
-            ((np.matmul, y, x.T), (backend.contraction, y, x)),
+            ((np.matmul, w, x), (products.matmul, w, x)),
+            ((np.matmul, y, x.T), (products.contraction, y, x)),
         )
         speeds = 2e-9 * w.size * pixels / alternating([*forward, *by_weights], repetitions)
         names = ("forward, one call", "in tiles", "by weights, one call", "in tiles ")
@@ -107,8 +108,8 @@ def pitfalls(repetitions):
 
     w = at(0, m, k)
     calls = [(w, at(offset, k, p), at(offset, m, p)) for offset in (0, 16)]
-    yield rows("matmul, 16 bytes behind a cache line", w.size * p, backend.matmul, calls)
-    yield rows("contraction, likewise", w.size * p, lambda w, x, y: backend.contraction(y, x), calls)
+    yield rows("matmul, 16 bytes behind a cache line", w.size * p, products.matmul, calls)
+    yield rows("contraction, likewise", w.size * p, lambda w, x, y: products.contraction(y, x), calls)
     calls = [(at(offset, n), at(offset, n), at(offset, n)) for offset in (0, 16)]
     yield rows("a product of elements, likewise", n, lambda a, b, out: np.multiply(a, b, out=out), calls)
     a, b, out = calls[0]

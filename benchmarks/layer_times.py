@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from shapes import leaves
 
 import adf
-from adf import memory
-from adf.layers.compose import Parallel, Sequential
-from adf.markdown import table
+from adf.engine import memory
+from adf.files.tables import markdown_table
+from adf.layers.compose import fold
 
 PASSES = ("forward", "backward", "predict")
 
@@ -63,22 +63,23 @@ def watch_layer(layer):
     return clock
 
 
-def watch_joints(layer):
+def watch_joints(network):
     """Timers around `join` and `split` of all that has branches. `join` serves two passes: `mode` says which."""
-    clocks = []
-    if isinstance(layer, Parallel):
-        clock, join, split = Clock(f"{type(layer).__name__} (join, split)"), layer.join, layer.split
+    joints = []
+    fold(network, None, lambda *_: None, lambda layer, _: joints.append(layer))
+    return [watch_joint(layer) for layer in joints]
 
-        def timed_join(outputs):
-            y = clock.timed(watch_joints.mode, join)(outputs)
-            clock.shape = y.mean.shape
-            return y
 
-        layer.join, layer.split = timed_join, clock.timed("backward", split)
-        clocks.append(clock)
-    for part in getattr(layer, "layers", ()) if isinstance(layer, Sequential) else getattr(layer, "branches", ()):
-        clocks += watch_joints(part)
-    return clocks
+def watch_joint(layer):
+    clock, join = Clock(f"{type(layer).__name__} (join, split)"), layer.join
+
+    def timed_join(outputs):
+        y = clock.timed(watch_joints.mode, join)(outputs)
+        clock.shape = y.mean.shape
+        return y
+
+    layer.join, layer.split = timed_join, clock.timed("backward", layer.split)
+    return clock
 
 
 def step(segmenter, optimizer, images, labels):
@@ -87,13 +88,13 @@ def step(segmenter, optimizer, images, labels):
         p.grad = np.zeros_like(p.value)
     ticks = [time.perf_counter()]
     watch_joints.mode = "forward"
-    _, backward = segmenter.loss(images, labels)
+    _, backward = segmenter.loss(segmenter.input(images), labels)
     ticks.append(time.perf_counter())
     backward(1 / labels.size)
     optimizer.step()
     ticks.append(time.perf_counter())
     watch_joints.mode = "predict"
-    segmenter.predict(images)
+    segmenter.predict(segmenter.input(images))
     ticks.append(time.perf_counter())
     return dict(zip(PASSES, np.diff(ticks), strict=True))
 
@@ -139,7 +140,7 @@ def main():
         times = {f"{p}, ms": float(ms) for p, ms in zip(PASSES, row, strict=True)}
         share = {"share of training": f"{row[:2].sum() / total[:2].sum():.1%}"}
         rows.append({"layer": label, "output": shape} | times | share)
-    print(table(rows))
+    print(markdown_table(rows))
 
 
 if __name__ == "__main__":

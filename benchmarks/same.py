@@ -38,7 +38,7 @@ def ours(adf_on, norm, folder):
     answers = {"logits, mean": y.mean} | ({"logits, variance": y.var} if adf_on else {})
     if norm:
         return answers
-    loss, backward = segmenter.loss(images, labels)
+    loss, backward = segmenter.loss(segmenter.input(images), labels)
     backward(1 / labels.size)
     gradients = {f"gradient {i}": p.grad for i, p in enumerate(segmenter.parameters())}
     return answers | {"loss": np.array(loss / labels.size)} | gradients
@@ -89,9 +89,9 @@ def main():
     if args.worker:
         return theirs(*CASES[args.worker[0]], Path(args.worker[1]))
     rows = [{"": case} | differences(case, args.torch_python) for case in CASES]
-    from adf.markdown import table
+    from adf.files.tables import markdown_table
 
-    print(table(rows))
+    print(markdown_table(rows))
     return not all(value < TOLERANCE for row in rows for value in list(row.values())[1:])
 
 

@@ -6,15 +6,14 @@ import numpy as np
 
 import adf
 from adf.layers import ConvTranspose2d
-from adf.layers.compose import Parallel, Sequential
+from adf.layers.compose import fold
 
 
 def leaves(layer):
     """The layers that compute, in the order of construction: containers are walked into, Identity is none."""
-    if isinstance(layer, Sequential | Parallel):
-        inside = layer.layers if isinstance(layer, Sequential) else layer.branches
-        return [leaf for part in inside for leaf in leaves(part)]
-    return [] if isinstance(layer, adf.Identity) else [layer]
+    found = []
+    fold(layer, None, lambda leaf, _: found.append(leaf), lambda *_: None)
+    return found
 
 
 def convolutions(classes, widths, shape):

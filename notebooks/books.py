@@ -31,9 +31,9 @@ from scipy import special, stats
 
 from adf import Gaussian, montecarlo
 from adf.backend import default_rng, to_host, xp
-from adf.budget.stages import moments, normal, shuffled
 from adf.data.synthetic import CELL
-from adf.parallel import in_order
+from adf.engine.threads import in_order
+from adf.studies.budget.stages import moments, normal, shuffled
 
 GROUPS, GROUP = (8, 80) if FAST else (12, 240)  # noisy images
 WITNESSES = 1_000 if FAST else 10_000  # noisy images that measure the gap once more

@@ -22,9 +22,9 @@ from scipy import stats
 
 from adf import Gaussian
 from adf.backend import default_rng, to_host, xp
-from adf.budget.stages import normal
+from adf.engine.threads import in_order
 from adf.layers import Identity
-from adf.parallel import in_order
+from adf.studies.budget.stages import normal
 
 __all__ = [
     "FAST",

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # adf lies next to this folder: nothing to install
 
-from adf import Adam, Gaussian, checkpoint, train_step
+from adf import Adam, Gaussian, train_step
 from adf.backend import default_rng, to_host, xp
 from adf.data.synthetic import CELL, SIZE, generate
+from adf.files import checkpoint
 from adf.layers import BatchNorm2d, Concat, Conv2d, ConvTranspose2d, LeakyReLU, MaxPool2d, Sequential
 from adf.runs import Settings
 

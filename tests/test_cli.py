@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from test_yeast import write, write_sample
 
-from adf import checkpoint, runs
+from adf import runs
 from adf.__main__ import main
+from adf.files import checkpoint
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--steps", "2", "--batch-size", "1")
@@ -24,7 +25,7 @@ QUICK = ("--steps", "2", "--batch-size", "1")
 
 IMPATIENT = """
 import sys, adf.runs, adf.data.source
-adf.runs.EVERY_STEPS, adf.data.source.HELD_OUT = 2, 2
+adf.runs.run.EVERY_STEPS, adf.data.source.HELD_OUT = 2, 2
 from adf.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -51,11 +52,14 @@ def few_held_out():
     patch.undo()
 
 
-def test_a_run_from_before_the_density_had_a_weight(trained, tmp_path):
+def test_a_checkpoint_of_version_1_is_refused_by_name(trained, tmp_path, monkeypatch, capsys):
+    """Its arrays had numbers instead of paths."""
     arrays, settings = checkpoint.load(trained / "checkpoint.npz")
-    assert settings.pop("density_weight") < 1
+    monkeypatch.setattr(checkpoint, "VERSION", 1)
     checkpoint.save(tmp_path / "checkpoint.npz", arrays, settings)
-    assert runs.load(tmp_path).settings.density_weight == 1
+    monkeypatch.undo()
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "version 1" in capsys.readouterr().err
 
 
 def test_train_writes_what_it_promises(trained):
@@ -66,7 +70,7 @@ def test_train_writes_what_it_promises(trained):
     arrays, settings = checkpoint.load(trained / "checkpoint.npz")
     assert settings["step"] == 2 and settings["system"] == "adf-unet"
     assert settings["noise_var"] == runs.Settings().noise_var
-    assert np.load(trained / "checkpoint.npz", allow_pickle=False)["value/0"].shape == (16, 1, 3, 3)
+    assert np.load(trained / "checkpoint.npz", allow_pickle=False)["value/network.layers.0.layers.0.layers.0.weight"].shape == (16, 1, 3, 3)
     segmenter = runs.load(trained).segmenter
     assert len(arrays) == 3 * len(segmenter.parameters()) + len(segmenter.network.statistics())
 

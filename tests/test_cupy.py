@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gradients import random_like
-from test_layers import CASES, make
+from cases import CASES, make
 from test_training import batch, segmenter
 
 import adf
 from adf.backend import name as backend_name
 from adf.backend import to_host
+from adf.gradients import random_like
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 

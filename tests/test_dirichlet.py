@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from gradients import random_like
 from scipy import stats
 
 from adf import Dirichlet, DirichletHead, Gaussian
 from adf.backend import to_host, xp
 from adf.dirichlet import cross_entropy, dirichlet_nll
+from adf.gradients import random_like
 
 SMOOTHING = 0.01
 
@@ -24,7 +24,7 @@ def head(raw1=-1.0, raw2=0.5):
 
 def test_concentration_is_the_formula():
     x = logits(np.random.default_rng(0))
-    alpha = np.exp(to_host(head().predict(x)))
+    alpha = np.exp(to_host(head().predict(x).mean))
     mu, v = (to_host(f) for f in x)
     m = np.exp(mu) / np.exp(mu).sum(axis=1, keepdims=True)
     s = np.log1p(np.exp(-1)) + np.log1p(np.exp(0.5)) * np.sqrt((m * v).sum(axis=1, keepdims=True))
@@ -34,7 +34,7 @@ def test_concentration_is_the_formula():
 def test_evidence_falls_with_the_variance():
     """alpha_0 = 1 / s: one published script has it the other way round."""
     x = logits(np.random.default_rng(0))
-    low, high = (xp.exp(head().predict(Gaussian(x.mean, k * x.var))).sum(axis=1) for k in (1, 4))
+    low, high = (xp.exp(head().predict(Gaussian(x.mean, k * x.var)).mean).sum(axis=1) for k in (1, 4))
     assert bool((high < low).all())
 
 
@@ -66,10 +66,10 @@ def test_gradient_of_head_and_likelihood():
     layer, x, labels = head(), logits(rng), xp.asarray(rng.integers(0, 3, (2, 4, 5)))
 
     def loss(x):
-        return 0.37 * float(dirichlet_nll(layer.predict(x), labels, SMOOTHING)[0])
+        return 0.37 * float(dirichlet_nll(layer.predict(x).mean, labels, SMOOTHING)[0])
 
     log_alpha, back = layer.forward(x)
-    dx = back(dirichlet_nll(log_alpha, labels, SMOOTHING)[1](0.37))
+    dx = back(Gaussian(dirichlet_nll(log_alpha.mean, labels, SMOOTHING)[1](0.37)))
     step = 1e-6
     for field in (0, 1):
         d = random_like(rng, x)[field]
@@ -89,10 +89,10 @@ def test_gradient_of_the_head_alone():
     rng = np.random.default_rng(3)
     layer, x = head(), logits(rng)
     y, back = layer.forward(x)
-    dy = xp.asarray(rng.normal(size=y.shape))
+    dy = Gaussian(xp.asarray(rng.normal(size=y.mean.shape)))
     dx, direction, step = back(dy), random_like(rng, x), 1e-6
     up, down = (
-        float((layer.predict(Gaussian(*(f + h * d for f, d in zip(x, direction, strict=True)))) * dy).sum())
+        float((layer.predict(Gaussian(*(f + h * d for f, d in zip(x, direction, strict=True)))).mean * dy.mean).sum())
         for h in (step, -step)
     )
     analytic = sum(float((f * d).sum()) for f, d in zip(dx, direction, strict=True))
@@ -111,12 +111,12 @@ def test_finite_at_the_extremes(raw, dtype):
         layer = DirichletHead(raw)
         for label in range(3):
             log_alpha, back = layer.forward(x)
-            loss, loss_back = dirichlet_nll(log_alpha, xp.full((1, 1, a.size), label), SMOOTHING)
-            dx = back(loss_back(1.0))
+            loss, loss_back = dirichlet_nll(log_alpha.mean, xp.full((1, 1, a.size), label), SMOOTHING)
+            dx = back(Gaussian(loss_back(1.0)))
             assert np.isfinite(float(loss)) and all(bool(xp.isfinite(f).all()) for f in dx)
             assert dx.mean.dtype == dx.var.dtype == dtype
             assert all(bool(xp.isfinite(p.grad).all()) for p in layer.parameters())
-        d = Dirichlet(xp.exp(log_alpha))
+        d = Dirichlet(xp.exp(log_alpha.mean))
         for field in (d.probabilities, d.class_std, d.entropy, d.expected_entropy, d.mutual_information):
             assert bool(xp.isfinite(field).all())
 
@@ -138,7 +138,7 @@ def test_likelihood_where_every_concentration_underflows():
 def test_bad_head_input():
     with pytest.raises(ValueError, match="-30 to 30"):
         DirichletHead(-800.0)
-    with pytest.raises(ValueError, match="point masses"):
+    with pytest.raises(ValueError, match="a point mass"):
         head().predict(Gaussian(xp.zeros((1, 3, 1, 1))))
 
 

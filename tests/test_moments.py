@@ -1,14 +1,13 @@
 """Moments against arithmetic with digits to spare, derivatives against its central differences, and the extremes."""
 
-import fit_mills
 import mpmath
 import numpy as np
 import pytest
 
 from adf import backend, moments
 from adf.backend import to_host, xp
-from adf.verification.reference import leaky_relu as exact_leaky_relu
-from adf.verification.reference import maximum as exact_maximum
+from adf.studies.verification.reference import leaky_relu as exact_leaky_relu
+from adf.studies.verification.reference import maximum as exact_maximum
 
 DTYPES = ("float32", "float64")
 SLOPES = (0.0, 0.01, 0.2, 1.0)
@@ -152,9 +151,9 @@ def test_any_finite_input_gives_finite_moments(dtype):
 def test_far_out_the_moments_are_normal_numbers_or_zero(dtype):
     """Subnormal ones have fewer digits, and on some processors take a hundred times as long."""
     code, least = np.dtype(dtype).char, np.finfo(dtype).tiny
-    t = xp.asarray(np.linspace(0, 1.5 * moments.CAP[code], 20_001).astype(dtype))
+    t = xp.asarray(np.linspace(0, 1.5 * moments.T_MAX[code], 20_001).astype(dtype))
     got, *parts = (to_host(part) for part in moments.tail(t, xp.ones_like(t)))
-    end = np.sqrt(-2 * moments.VANISHING[code])
+    end = np.sqrt(-2 * moments.LOG_PDF_MIN[code])
     for part in parts:  # phi, P, G, V
         assert ((part == 0) == (got > end)).mean() > 0.9999 and (part[part > 0] >= least).all()  # one step may round
 
@@ -168,29 +167,3 @@ def test_a_million_random_inputs(dtype):
     for slope in (0.0, 0.01):
         _, y_var = moments.leaky_relu(mean, var, slope)
         assert bool((y_var >= 0).all()) and bool((y_var <= var).all())
-
-
-def test_ratios_are_those_of_the_script():
-    for code, (m, cap) in fit_mills.DEGREES.items():
-        assert moments.RATIO[code] == fit_mills.fit(m, cap) and moments.CAP[code] == cap
-        assert all(c > 0 for coefficients in moments.RATIO[code] for c in coefficients)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_integrals_to_the_last_digits(dtype):
-    """R0, R1, R2 as rho gives them; P, G, V, in which a rounding error of t^2 / 2 counts t^2 / 2 times."""
-    code = np.dtype(dtype).char
-    t = np.append(np.linspace(0, 10, 201), np.linspace(10, moments.CAP[code], 50)).astype(dtype)
-    x = xp.asarray(t)
-    rho = moments.ratio(x)
-    r1 = 1 / (1 + x * (x + rho))
-    exact = [fit_mills.mills(float(x)) for x in t]
-    for k, r in enumerate((r1 * (x + rho), r1, r1 * rho)):
-        true = [e[k] for e in exact]
-        assert ulps(to_host(r), true, true, dtype).max() <= 6, k  # (3.2), (3.7), (3.8)
-    near = t * t < -2 * moments.VANISHING[code]
-    *_, p, g, v = (to_host(part)[near] for part in moments.tail(x, xp.ones_like(x)))
-    phi = [mpmath.npdf(float(x)) for x in t[near]]
-    true = np.array([(f * r[0], f * r[1], f * (r[2] - f * r[1] ** 2)) for f, r in zip(phi, exact, strict=False)]).T
-    for part, e in zip((p, g, v), true, strict=True):
-        assert near.sum() > 200 and np.all(ulps(part, e, e, dtype) <= 8 + t[near] ** 2 / 2)  # (3.3)

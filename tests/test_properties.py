@@ -445,7 +445,7 @@ def test_wrong_channel_counts_are_refused(name, data):
 @given(data=st.data())
 def test_images_smaller_than_the_window_are_refused(name, data):
     layer, shape, _ = data.draw(LAYERS[name])
-    kernel, m = getattr(layer, "kernel_size", (1, 1)), getattr(layer, "map", adf.layers.correlate.Correlation())
+    kernel, m = getattr(layer, "kernel_size", (1, 1)), getattr(layer, "map", adf.engine.stacks.Correlation())
     least = [d * (k - 1) + 1 - 2 * p for k, p, d in zip(kernel, m.padding, m.dilation, strict=True)]
     axis = data.draw(st.sampled_from([0, 1]))
     if least[axis] < 1:
@@ -496,13 +496,14 @@ def test_the_head_is_sound_at_any_scale(data, raw):
     dtype, head = data.draw(dtypes), adf.DirichletHead(raw)
     x = data.draw(gaussians(dtype, shape, point=False))
     before = copy.deepcopy(x)
-    log_concentration, backward = head.forward(x)
+    y, backward = head.forward(x)
+    log_concentration = y.mean
     concentration = to_host(xp.exp(log_concentration))
     assert log_concentration.shape == shape and np.isfinite(to_host(log_concentration)).all()
     assert np.isfinite(concentration).all() and (concentration.sum(axis=1) > 0).all()
     labels = xp.asarray(np.random.default_rng(data.draw(seeds)).integers(shape[1], size=(shape[0], *shape[2:])))
     loss, loss_backward = adf.dirichlet.dirichlet_nll(log_concentration, labels, 1e-2)
-    dx = backward(loss_backward(1.0))
+    dx = backward(adf.Gaussian(loss_backward(1.0)))
     assert np.isfinite(float(loss))
     assert_sound(dx, x, shape, variances=False)
     assert all(np.isfinite(to_host(p.grad)).all() for p in head.parameters())

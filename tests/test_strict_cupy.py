@@ -13,15 +13,14 @@ from itertools import product
 import numpy as np
 import pytest
 import strict_cupy
-from gradients import in_float64, random_like
+from cases import CASES, make
 from strict_cupy import ATTRIBUTES, FUNCTIONS, METHODS, OTHERS, SPECIAL, UFUNCS, signature, waits
 from test_backend import CORE, PACKAGE
-from test_layers import CASES, make
 
 import adf
 from adf import backend, dirichlet
 from adf.backend import to_host, xp
-from adf.verification import probes
+from adf.gradients import cast, random_like
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 ADVICE = "check that CuPy has it (dir(cupy) and inspect.signature work without a GPU), then add it to strict_cupy.py"
@@ -113,19 +112,22 @@ def sampled_dropout(dtype):
 
 def head(dtype):
     """DirichletHead, the uncertainties, and the three losses with their gradients."""
-    rng, layer = np.random.default_rng(1), in_float64(probes.Head()).head
+    rng, layer = np.random.default_rng(1), cast(adf.DirichletHead(-1.0), "float64")
     logits = adf.Gaussian(*(xp.asarray(f.astype(dtype)) for f in rng.random((2, 2, 3, 4, 5))))
     labels = xp.asarray(rng.integers(0, 3, (2, 4, 5)))
     y, backward = layer.forward(logits)
-    d = adf.Dirichlet(xp.exp(y))
-    yield from (y, layer.predict(logits), d.strength, d.probabilities, d.class_std)
+    log_alpha = y.mean
+    d = adf.Dirichlet(xp.exp(log_alpha))
+    yield from (log_alpha, layer.predict(logits).mean, d.strength, d.probabilities, d.class_std)
     yield from (d.entropy, d.expected_entropy, d.mutual_information)
-    loss, loss_backward = dirichlet.dirichlet_nll(y, labels, 0.01)
-    yield from (loss, loss_backward(0.1), *backward(loss_backward(0.1)), layer.c1.grad, layer.c2.grad)
+    loss, loss_backward = dirichlet.dirichlet_nll(log_alpha, labels, 0.01)
+    dx = backward(adf.Gaussian(loss_backward(0.1)))
+    yield from (loss, loss_backward(0.1), *dx, layer.c1.grad, layer.c2.grad)
     for noise_var in (0.1, None):
-        model = adf.Segmenter(in_float64(adf.Conv2d(3, 3, 1, rng=1)), noise_var, density_weight=0.5)
-        loss, backward = model.loss(logits.mean, labels)
-        yield from (loss, *backward(0.1), *model.predict(logits.mean))
+        model = adf.Segmenter(cast(adf.Conv2d(3, 3, 1, rng=1), "float64"), noise_var, density_weight=0.5)
+        x = model.input(logits.mean)
+        loss, backward = model.loss(x, labels)
+        yield from (loss, *backward(0.1), *model.predict(x))
 
 
 def step(name, dtype, found):
@@ -177,9 +179,10 @@ def test_the_stand_in_agrees_with_numpy(found):
 @pytest.mark.parametrize("name, upsamples", [("UNet", 0), ("DeepLabV3Plus", 2)])
 def test_what_waits_for_the_host(found, name, upsamples):
     """Images and labels are checked on the host, where they come from. train_step waits once, for the loss; predict for
-    the fields of a Prediction. To the device: images, labels, two matrices per Upsample and pass."""
+    the fields of a Prediction. To the device: images, the labels of every micro-batch, two matrices per Upsample and
+    pass."""
     seen = json.loads(str(found["cupy"][f"waits, train_step of {name}"]))
-    assert seen == {"get": 1, "upload": 2 + 2 * upsamples * BATCHES}
+    assert seen == {"get": 1, "upload": 1 + BATCHES + 2 * upsamples * BATCHES}
     seen = json.loads(str(found["cupy"][f"waits, predict of {name}"]))
     assert seen == {"get": 5, "upload": 1 + 2 * upsamples}
 

@@ -1,21 +1,15 @@
 """Segmenter, Adam, train_step, predict."""
 
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import dirichlet
 
 import adf
-from adf import parallel
 from adf.backend import to_host, xp
-from adf.normalise import normalise
+from adf.engine.micro_batches import replicate
+from adf.gaussian import normalise
 from adf.runs import Settings
-from adf.training import WITHOUT_STATISTICS, replicate
+from adf.training import MICRO_BATCH_WITHOUT_NORM
 
 
 def segmenter(noise_var=1e-3, **options):
@@ -66,7 +60,7 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss(density_weight):
     rng, step = np.random.default_rng(1), 1e-6
 
     def mean_loss():
-        return float(model.loss(xp.asarray(images), xp.asarray(labels))[0]) / labels.size
+        return float(model.loss(model.input(images), labels)[0]) / labels.size
 
     np.testing.assert_allclose(loss, mean_loss(), rtol=1e-12)  # (6.11), (8.2)
     for p in model.parameters():
@@ -82,8 +76,8 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss(density_weight):
 @pytest.mark.parametrize("w", [0, 0.3])
 def test_the_loss_mixes_the_label_under_the_mean_and_the_density(w):
     model, (images, labels) = segmenter(density_weight=w), batch()
-    loss, backward = model.loss(xp.asarray(images), xp.asarray(labels))
-    alpha = np.exp(to_host(model.head.predict(model.network.predict(model.input(xp.asarray(images))))))
+    loss, backward = model.loss(model.input(images), labels)
+    alpha = np.exp(to_host(model.head.predict(model.network.predict(model.input(images))).mean))
     p = alpha / alpha.sum(axis=1, keepdims=True)
     label = -np.log(np.take_along_axis(p, labels[:, None], axis=1)).sum()
     y = 0.99 * (labels[:, None] == np.arange(3)[:, None, None]) + 0.01 / 3
@@ -112,7 +106,7 @@ def test_every_micro_batch_of_every_step_draws_masks_of_its_own(monkeypatch):
         drawn.update(g.bit_generator.state["state"]["state"] for g in generators)
         return replicate(segmenter, generators)
 
-    monkeypatch.setattr("adf.training.replicate", watched)
+    monkeypatch.setattr("adf.engine.micro_batches.replicate", watched)
     for threads in ("1", "2"):
         monkeypatch.setenv("ADF_THREADS", threads)
         network = adf.Sequential(adf.Conv2d(1, 3, 1, rng=0), adf.Dropout(0.5, sample=True, rng=1))
@@ -121,7 +115,7 @@ def test_every_micro_batch_of_every_step_draws_masks_of_its_own(monkeypatch):
         optimizer.learning_rate = 0.0  # the masks alone change the loss
         found.append([adf.train_step(model, optimizer, *batch(count=8)) for _ in range(3)])
     assert found[0] == found[1] and len(set(found[0])) == 3
-    assert len(drawn) == 3 * -(-8 // WITHOUT_STATISTICS)
+    assert len(drawn) == 3 * -(-8 // MICRO_BATCH_WITHOUT_NORM)
 
 
 def test_adam_by_hand():
@@ -154,7 +148,7 @@ def test_a_numpy_learning_rate_keeps_float32():
 def test_a_loss_that_is_not_finite_changes_nothing():
     model, (images, labels) = segmenter(), batch()
     optimizer, before = adf.Adam(model.parameters()), values(model)
-    model.loss = lambda images, labels, span: (xp.asarray(np.nan), lambda dloss: None)
+    model.loss = lambda x, labels: (xp.asarray(np.nan), lambda dloss: None)
     with pytest.raises(ValueError, match="lower learning rate"):
         adf.train_step(model, optimizer, images, labels)
     assert optimizer.t == 0 and all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
@@ -260,34 +254,3 @@ def test_bad_number_of_threads(text, monkeypatch):
     monkeypatch.setenv("ADF_THREADS", text)
     with pytest.raises(ValueError, match="ADF_THREADS"):
         adf.predict(segmenter(), batch(1)[0])
-
-
-def test_what_fails_on_the_way_holds_up_nothing(monkeypatch):
-    """A job or its taker raises: the next call works, also while the traceback lives and for another thread."""
-    for threads in ("1", "2"):
-        monkeypatch.setenv("ADF_THREADS", threads)
-        taken = []
-        with pytest.raises(ZeroDivisionError) as failed_job:
-            parallel.hand_over(lambda job: 1 / job, [2, 1, 0, 1], taken.append)
-        assert taken == [0.5, 1]
-        with pytest.raises(ValueError, match="enough") as failed_take:
-            parallel.hand_over(str, range(9), take_none)
-        assert parallel.in_order(str, range(4)) == ["0", "1", "2", "3"], (failed_job, failed_take)
-        with ThreadPoolExecutor(1) as other:
-            assert other.submit(parallel.in_order, str, range(2)).result(timeout=60) == ["0", "1"]
-
-
-def take_none(result):
-    raise ValueError("enough")
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_has_threads_of_its_own(monkeypatch):
-    monkeypatch.setenv("ADF_THREADS", "2")
-    code = (
-        "import os, warnings; warnings.simplefilter('ignore'); from adf.parallel import in_order\n"
-        "in_order(str, range(4)); child = os.fork()\n"
-        "if child == 0: os._exit(in_order(str, range(2)) != ['0', '1'])\n"
-        "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, cwd=Path(adf.__file__).parents[1]).returncode == 0

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .yeast import Sample
+from .sample import Sample
 
 SIDE = 128  # of a crop
 GAMMA = 0.7, 1.4

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..normalise import normalise
-from .image_file import read_image, read_labels
-from .yeast import SPLITS, Sample
+from ..files.image_file import read_image, read_labels
+from ..gaussian import normalise
+from .sample import SPLITS, Sample
 
 
 def parts(path, inside: str) -> dict[str, Path]:

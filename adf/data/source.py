@@ -12,7 +12,7 @@ import numpy as np
 from . import synthetic, yeast
 from .augment import augment, grid, random_crop
 from .folder import class_names, parts, read_folder
-from .yeast import Sample
+from .sample import Sample
 
 CLASS_NAMES = ("background", "trap", "cell")
 VALIDATION, TEST = 1_000_000_000, 2_000_000_000  # added to a seed: images that no training has seen
@@ -31,7 +31,7 @@ def open_source(text, classes=None, augment="flip"):
     name, colon, count = str(text).partition(":")
     made = name == "synthetic"
     if not made and parts(text, "images"):
-        return Pictures(text, classes, augment)
+        return ImageFolder(text, classes, augment)
     if not made and Path(text).is_dir() and not parts(text, "inputs"):
         where = "images/ (with labels/) or inputs/ (the published format) in it or in its train/, val/, test/"
         raise ValueError(f"{text}: expected {where}, got none; a wrong folder?")
@@ -41,7 +41,7 @@ def open_source(text, classes=None, augment="flip"):
         raise ValueError(f"{text}: expected a positive number of images, as in synthetic:493, got {count!r}")
     if made:
         return SyntheticSet(int(count), augment) if colon else Synthetic()
-    return Folder(text, augment)
+    return YeastFolder(text, augment)
 
 
 class Synthetic:
@@ -106,7 +106,7 @@ class SyntheticSet(Finite):
         return _drawn(self.splits[name])
 
 
-class Folder(Finite):
+class YeastFolder(Finite):
     """The published format: train/, val/ and test/ where the folder has them; without, all images test."""
 
     def __init__(self, path, augment="flip"):
@@ -118,7 +118,7 @@ class Folder(Finite):
         self.splits = _filled(**samples)
 
 
-class Pictures(Finite):
+class ImageFolder(Finite):
     """images/ and labels/, in train/, val/ and test/ where the folder has them; validated and tested on whole crops."""
 
     def __init__(self, path, classes=None, augment="flip"):

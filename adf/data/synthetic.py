@@ -7,7 +7,7 @@ Lengths are pixels, greys are standard deviations of an image. The optics are in
 
 import numpy as np
 
-from ..normalise import normalise
+from ..gaussian import normalise
 from .brightfield import (
     DIRECTIONS,
     SIZE,

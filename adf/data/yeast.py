@@ -12,27 +12,16 @@ for some. https://github.com/ChristophReich1996/Cell-DETR
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from ..normalise import normalise
-from .image_file import read_image, resize
-from .tensor_file import read_tensor
+from ..files.image_file import read_image, resize
+from ..files.tensor_file import read_tensor
+from ..gaussian import normalise
+from .sample import SPLITS, Sample
 
-SPLITS = ("train", "val", "test")
 CLASS_OF = np.array([0, 1, 2, 2])  # published class -> background, trap, cell
 MASK_THRESHOLD = 0.75
-
-
-class Sample(NamedTuple):
-    """One image and what is known of it; None for what its folder does not hold."""
-
-    name: str
-    image: np.ndarray  # (size, size) float32, mean 0, standard deviation 1
-    labels: np.ndarray | None  # (size, size) uint8: 0 background, 1 trap, 2 cell
-    boxes: np.ndarray | None  # (K, 4) float32: x0 y0 x1 y1 in pixels of `image`
-    box_classes: np.ndarray | None  # (K,) int64: 1 trap, 2 cell (0 where the file says background)
 
 
 def read_folder(folder, split: str | None = None, size: int = 128) -> list[Sample]:

@@ -7,7 +7,7 @@ drawn in cividis (Nuñez, Anderton & Renslow, PLOS ONE 2018): both survive colou
 
 import contextlib
 
-from ..files import atomic_write
+from ..files.atomic import atomic_write
 from .curves import reliability, risk_coverage, sparsification
 from .pictures import overview
 

@@ -1,4 +1,4 @@
-"""The layers: wiring, the linear law, kinks, pooling, batch norm, upsampling, dropout."""
+"""The layers. Reading order: layer, linear, activation, pooling, normalization, compose."""
 
 from .activation import LeakyReLU
 from .compose import Add, Concat, Identity, Sequential
@@ -6,8 +6,8 @@ from .dropout import Dropout
 from .layer import Layer, Parameter, Statistic
 from .linear import Conv2d, ConvTranspose2d, Linear
 from .normalization import BatchNorm2d
-from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
-from .resampling import Upsample
+from .pooling import MaxPool2d
+from .resampling import AvgPool2d, GlobalAvgPool2d, Upsample
 
 __all__ = [
     "Add",

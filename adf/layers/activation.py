@@ -3,20 +3,24 @@
 from .. import moments
 from ..backend import xp
 from ..gaussian import Gaussian
-from .layer import Layer, check
+from .checks import check
+from .layer import Layer
 
 
 class LeakyReLU(Layer):
-    """y = x for x > 0, else negative_slope x.  E[y] and Var[y] in closed form: adf.moments.leaky_relu.
+    """y = x for x > 0, else negative_slope x.  E[y] and Var[y] in closed form: moments.leaky_relu.
 
-    The moments are exact for a Gaussian input; that y is passed on as a Gaussian is ADF's approximation. Any shape.
-    A negative_slope of 0 is ReLU, 1 the identity; outside [0, 1] raises ValueError.
-    Source: Gast & Roth, CVPR 2018, section 3 (ReLU); the leaky case follows by y = a x + (1 - a) max(x, 0).
+    The moments are exact for a Gaussian input; that y is passed on as a Gaussian is ADF's
+    approximation. Any shape. A negative_slope of 0 is ReLU, 1 the identity; outside [0, 1] raises
+    ValueError. Source: Gast & Roth, CVPR 2018, section 3 (ReLU); the leaky case follows by
+    y = a x + (1 - a) max(x, 0).
     """
 
     def __init__(self, negative_slope=0.01):
         if not 0 <= negative_slope <= 1:
-            raise ValueError(f"LeakyReLU expects a negative_slope from 0 to 1, got {negative_slope!r}")
+            raise ValueError(
+                f"LeakyReLU expects a negative_slope from 0 to 1, got {negative_slope!r}"
+            )
         self.negative_slope = float(negative_slope)
 
     def predict(self, x):
@@ -27,14 +31,9 @@ class LeakyReLU(Layer):
 
     def forward(self, x):
         check(self, x, axes=None)
-        slope = self.negative_slope
         if x.var is None:
-
-            def backward_of_a_point_mass(dy):
-                gain = xp.maximum((x.mean > 0).astype(dy.mean.dtype), slope)  # faster than a selection
-                return Gaussian(dy.mean * gain, None)
-
-            return self.predict(x), backward_of_a_point_mass
+            return self._forward_of_a_point_mass(x)
+        slope = self.negative_slope
         mean, var, *derivatives = moments.leaky_relu_with_derivatives(x.mean, x.var, slope)
 
         def backward(dy):
@@ -42,3 +41,13 @@ class LeakyReLU(Layer):
             return Gaussian(*moments.vector_jacobian_product(dy.mean, dvar, *derivatives))  # (3.9)
 
         return Gaussian(mean, var), backward
+
+    def _forward_of_a_point_mass(self, x):
+        y = self.predict(x)
+
+        def backward(dy):
+            # This is faster than a selection by the sign of x.
+            gain = xp.maximum((x.mean > 0).astype(dy.mean.dtype), self.negative_slope)
+            return Gaussian(dy.mean * gain, None)
+
+        return y, backward

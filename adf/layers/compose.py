@@ -1,14 +1,17 @@
-"""All the wiring: layers in a row, side by side, added. The only backward passes that run through several layers."""
+"""All the wiring: layers in a row, side by side, added. No other backward runs through layers."""
 
 from ..backend import xp
 from ..gaussian import Gaussian
+from .checks import check_layers
 from .layer import Layer
 
 
-def drain(callbacks):
-    """Hands out the ways back, last in first out, and drops each, so that memory falls while going back."""
+def last_first(callbacks):
+    """Hands out the ways back, last in first out, and drops each: memory falls while going back."""
     if not callbacks:
-        raise RuntimeError("backward was called twice: what it needs is dropped on the way; call forward again")
+        raise RuntimeError(
+            "backward was called twice: what it needs is dropped on the way; call forward again"
+        )
     while callbacks:
         yield callbacks.pop()
 
@@ -21,10 +24,10 @@ class Identity(Layer):
 
 
 class Sequential(Layer):
-    """y = f_n(... f_1(x)): the layers one after the other, each handing its Gaussian on. Adds no approximation."""
+    """y = f_n(... f_1(x)): each layer hands its Gaussian to the next. Adds no approximation."""
 
     def __init__(self, *layers):
-        self.layers = _layers(self, layers)
+        self.layers = check_layers(self, layers)
 
     def predict(self, x):
         for layer in self.layers:
@@ -38,7 +41,7 @@ class Sequential(Layer):
             callbacks.append(callback)
 
         def backward(dy):
-            for callback in drain(callbacks):
+            for callback in last_first(callbacks):
                 dy = callback(dy)  # (6.4)
             return dy
 
@@ -46,23 +49,24 @@ class Sequential(Layer):
 
 
 class Parallel(Layer):
-    """Several branches on one input. `join` makes one Gaussian of theirs; `split` shares out the gradient."""
+    """Several branches on one input. `join` makes one Gaussian of theirs, `split` shares out dy."""
 
     def __init__(self, *branches):
-        self.branches = _layers(self, branches)
+        self.branches = check_layers(self, branches)
 
     def predict(self, x):
         return self.join([branch.predict(x) for branch in self.branches])
 
     def forward(self, x):
         outputs, callbacks = zip(*(branch.forward(x) for branch in self.branches), strict=True)
-        y, callbacks = self.join(outputs), list(callbacks)
+        y = self.join(outputs)
+        callbacks = list(callbacks)
         shapes = [output.mean.shape for output in outputs]
 
         def backward(dy):
             shares = self.split(dy, shapes)
             dx = None
-            for callback in drain(callbacks):
+            for callback in last_first(callbacks):
                 share = callback(shares.pop())
                 dx = share if dx is None else dx + share  # (6.5)
             return dx
@@ -74,28 +78,33 @@ class Concat(Parallel):
     """y = [f_1(x), ..., f_n(x)] along the channels.  The moments are those of the branches.
 
     An output of 1 x 1 pixels, such as a global average, is spread over the pixels of the others.
-    Exact for each output. Branches that share their input are correlated, and so are the copies of one pixel; that the
-    next layer takes them for independent is ADF's approximation, not this layer's. Raises ValueError unless the outputs
-    differ in channels only, or have 1 x 1 pixels.
+    Exact for each output. Branches that share their input are correlated, and so are the copies of
+    one pixel; that the next layer takes them for independent is ADF's approximation, not this
+    layer's. Raises ValueError unless the outputs differ in channels only, or have 1 x 1 pixels.
     """
 
     def join(self, outputs):
         shapes = [y.mean.shape for y in outputs]
         size = max(shape[2:] for shape in shapes)
         others = {shape[2:] for shape in shapes} - {size, (1,) * len(size)}
-        if others or min(map(len, shapes)) < 2 or len({shape[0] for shape in shapes}) > 1:
-            raise ValueError(f"Concat expects outputs that differ in channels only, or of 1 x 1 pixels, got {shapes}")
+        images = {shape[0] for shape in shapes}
+        if others or min(map(len, shapes)) < 2 or len(images) > 1:
+            raise ValueError(
+                "Concat expects outputs that differ in channels only, or of 1 x 1 pixels, "
+                f"got {shapes}"
+            )
         mean = _side_by_side([y.mean for y in outputs], size)
         if all(y.var is None for y in outputs):
             return Gaussian(mean, None)
-        certain = [xp.zeros_like(y.mean) if y.var is None else y.var for y in outputs]
-        return Gaussian(mean, _side_by_side(certain, size))
+        variances = [xp.zeros_like(y.mean) if y.var is None else y.var for y in outputs]
+        return Gaussian(mean, _side_by_side(variances, size))
 
     def split(self, dy, shapes):
-        shares, start = [], 0
+        shares = []
+        start = 0
         for shape in shapes:
-            part = slice(start, start + shape[1])
-            shares.append(Gaussian(*(None if f is None else _gathered(f[:, part], shape) for f in dy)))
+            channels = slice(start, start + shape[1])
+            shares.append(dy.map(lambda df, c=channels, shape=shape: _sum_to(df[:, c], shape)))
             start += shape[1]
         return shares
 
@@ -103,8 +112,9 @@ class Concat(Parallel):
 class Add(Parallel):
     """y = f_1(x) + ... + f_n(x).  E[y] = sum E[f_i],  Var[y] = sum Var[f_i].
 
-    Exact for independent branches; branches that share their input are not, and their covariance is left out: that is
-    ADF's approximation. Raises ValueError unless all outputs have one shape.
+    Exact for independent branches. Branches that share their input are not independent, and their
+    covariance is left out: that is ADF's approximation. Raises ValueError unless all outputs have one
+    shape.
     """
 
     def join(self, outputs):
@@ -120,17 +130,24 @@ class Add(Parallel):
         return [dy] * len(shapes)
 
 
+def fold(layer, x, leaf, join):
+    """Walks any network with a state x: leaf(layer, x) at every layer, join(layer, [x, ...]) where
+    branches meet. So `fold(network, x, lambda f, x: f.predict(x), lambda f, ys: f.join(ys))` is
+    network.predict(x). Identity hands the state on.
+    """
+    if isinstance(layer, Sequential):
+        for inner in layer.layers:
+            x = fold(inner, x, leaf, join)
+        return x
+    if isinstance(layer, Parallel):
+        return join(layer, [fold(branch, x, leaf, join) for branch in layer.branches])
+    return x if isinstance(layer, Identity) else leaf(layer, x)
+
+
 def _side_by_side(arrays, size):
     return xp.concatenate([xp.broadcast_to(a, (*a.shape[:2], *size)) for a in arrays], axis=1)
 
 
-def _gathered(df, shape):
-    """The gradient of an array of this shape from that of the array spread over more pixels, or not."""
+def _sum_to(df, shape):
+    """The gradient of an array of this shape, from that of the array spread over more pixels."""
     return df if df.shape == shape else df.sum(axis=tuple(range(2, df.ndim)), keepdims=True)
-
-
-def _layers(container, layers):
-    if not layers or not all(isinstance(layer, Layer) for layer in layers):
-        kinds = ", ".join(type(layer).__name__ for layer in layers) or "nothing"
-        raise ValueError(f"{type(container).__name__} expects one layer or more, got {kinds}")
-    return tuple(layers)

@@ -2,23 +2,28 @@
 
 from ..backend import default_rng, xp
 from ..gaussian import Gaussian
-from .layer import Layer, check
+from .checks import check
+from .layer import Layer
 
 
 class Dropout(Layer):
-    """y = x m / (1 - p), m = 0 with probability p, else 1.  E[y] = E[x],  Var[y] = (Var[x] + p E[x]**2) / (1 - p).
+    """y = x m / (1 - p), m = 0 with probability p, else 1.
 
-    Exact moments of inverted dropout, whatever the distribution of x; that y is passed on as a Gaussian is ADF's
-    approximation. Active in `forward` and `predict` alike: the variance is the point. A point mass passes unchanged, as
-    in a deterministic network at inference. With sample=True masks are drawn instead (rng: a seed or a generator, on
-    the host) and applied to mean and standard deviation: Monte Carlo dropout (Gal & Ghahramani, ICML 2016). Any shape.
-    Raises ValueError unless 0 <= p < 1.
+    E[y] = E[x],  Var[y] = (Var[x] + p E[x]**2) / (1 - p).  Exact moments of inverted dropout, whatever
+    the distribution of x; that y is passed on as a Gaussian is ADF's approximation.
+
+    Active in `forward` and `predict` alike: the variance is the point. A point mass passes unchanged,
+    as in a deterministic network at inference. With sample=True masks are drawn instead (rng: a seed
+    or a generator, on the host) and applied to mean and standard deviation: Monte Carlo dropout
+    (Gal & Ghahramani, ICML 2016). Any shape. Raises ValueError unless 0 <= p < 1.
     """
 
     def __init__(self, p=0.5, sample=False, *, rng=None):
         if not 0 <= p < 1:
             raise ValueError(f"Dropout expects a probability p from 0 to below 1, got {p!r}")
-        self.p, self.sample, self.rng = float(p), sample, default_rng(rng)
+        self.p = float(p)
+        self.sample = sample
+        self.rng = default_rng(rng)
 
     def forward(self, x):
         check(self, x, axes=None)
@@ -32,12 +37,14 @@ class Dropout(Layer):
 
         def backward(dy):
             dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
-            return Gaussian(dy.mean + (2 * self.p / keep) * x.mean * dvar, dvar / keep)  # (5.13)
+            dmean = dy.mean + (2 * self.p / keep) * x.mean * dvar
+            return Gaussian(dmean, dvar / keep)  # (5.13)
 
         return y, backward
 
     def _sampled(self, x):
-        mask = xp.asarray((self.rng.random(x.mean.shape) >= self.p) / (1 - self.p), x.mean.dtype)
+        kept = self.rng.random(x.mean.shape) >= self.p
+        mask = xp.asarray(kept / (1 - self.p), x.mean.dtype)
 
         def scaled(g):
             return Gaussian(mask * g.mean, None if g.var is None else mask * mask * g.var)

@@ -1,102 +1,92 @@
 """The linear law, and the layers that learn under it.
 
-y = A(w) x + b gives E[y] = A(w) E[x] + b and, for independent inputs, Var[y] = A(w**2) Var[x]: the same map with every
-weight squared. One derivation serves every linear layer; each supplies only the map `apply`, its transpose `adjoint`
-and, where it learns, `weight_grad`.
+y = A(w) x + b gives E[y] = A(w) E[x] + b and, for independent inputs, Var[y] = A(w**2) Var[x]: the
+same map with every weight squared. One derivation serves every linear layer. Each supplies only the
+map `apply`, its transpose `adjoint` and, where it learns, `weight_grad`.
 """
 
 import math
 
 from ..backend import default_rng, xp
+from ..engine import Correlation
 from ..gaussian import Gaussian
-from .correlate import Correlation
-from .layer import Layer, Parameter, check, check_window, pair, positive
+from .checks import (
+    check,
+    check_groups,
+    check_output_padding,
+    check_positive,
+    check_transposed_size,
+    check_window,
+    pair,
+)
+from .layer import Layer, Parameter
 
 
 class LinearLaw(Layer):
-    """y = A(w) x for fixed weights w.  E[y] = A(w) E[x],  Var[y] = A(w**2) Var[x].  Exact for independent inputs."""
+    """y = A(w) x + b.  E[y] = A(w) E[x] + b,  Var[y] = A(w**2) Var[x].  Exact for independent inputs.
 
-    def weights(self):
-        raise NotImplementedError
+    A subclass supplies apply(w, x) = A(w) x, adjoint(w, dy, shape) = A(w)^T dy of the shape of x, and
+    check(x). If it learns, it has a `weight`, perhaps a `bias` (one per channel, axis 1), and
+    weight_grad(x, dy), the gradient of sum(dy * A(w) x) by w. If it does not, `weights()` are fixed.
+    """
 
-    def apply(self, w, x):
-        raise NotImplementedError
-
-    def adjoint(self, w, dy, shape):
-        raise NotImplementedError
-
-    def check(self, x):
-        check(self, x)
-
-    def predict(self, x):
-        self.check(x)
-        w = self.weights()
-        return Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))  # (2.4)
-
-    def forward(self, x):
-        w, y, shape = self.weights(), self.predict(x), x.mean.shape
-
-        def backward(dy):
-            dmean = self.adjoint(w, dy.mean, shape)
-            return Gaussian(dmean, None if dy.var is None else self.adjoint(w * w, dy.var, shape))  # (2.11)
-
-        return y, backward
-
-
-class LearnedLinearLaw(LinearLaw):
-    """y = A(w) x + b, learned w (`weight`) and b (`bias` or None).  E[y] = A(w) E[x] + b,  Var[y] = A(w**2) Var[x]."""
-
-    channel_axis = 1
-
-    def __init__(self, shape, fan_in, channels, bias, rng):
-        """Kaiming (He et al., ICCV 2015): weights from N(0, 2 / fan_in), which keeps E[x^2] through a ReLU; bias 0."""
-        values = default_rng(rng).normal(0, math.sqrt(2 / fan_in), shape)
-        self.weight = Parameter(values.astype("float32"))
-        self.bias = Parameter(xp.zeros(channels, "float32")) if bias else None
+    weight = None
+    bias = None
 
     def weights(self):
         return self.weight.value
 
-    def weight_grad(self, x, dy):
-        raise NotImplementedError
-
     def predict(self, x):
-        y = super().predict(x)
+        self.check(x)
+        w = self.weights()
+        y = Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))
         if self.bias is not None:
-            shape = [1] * y.mean.ndim
-            shape[self.channel_axis] = -1
-            mean = y.mean  # of `apply`, so ours to write into
-            mean += self.bias.value.reshape(shape)  # the bias of (2.4)
-        return y
+            mean = y.mean  # `apply` has made it, so it is ours to write into
+            mean += self.bias.value.reshape(-1, *[1] * (mean.ndim - 2))
+        return y  # (2.4)
 
     def forward(self, x):
-        y, back = super().forward(x)
-        w = self.weight.value
+        w = self.weights()
+        y = self.predict(x)
+        shape = x.mean.shape
+        inputs = None if self.weight is None else x
 
         def backward(dy):
-            dw = self.weight_grad(x.mean, dy.mean)
-            if dy.var is not None:
-                dw = dw + 2 * w * self.weight_grad(x.var, dy.var)  # (2.12)
-            self.weight.grad += dw
+            if self.weight is not None:
+                dw = self.weight_grad(inputs.mean, dy.mean)
+                if dy.var is not None:
+                    dw = dw + 2 * w * self.weight_grad(inputs.var, dy.var)
+                self.weight.grad += dw  # (2.12)
             if self.bias is not None:
-                axis = self.channel_axis % dy.mean.ndim
-                self.bias.grad += dy.mean.sum(axis=tuple(a for a in range(dy.mean.ndim) if a != axis))
-            return back(dy)
+                self.bias.grad += dy.mean.sum(axis=(0, *range(2, dy.mean.ndim)))
+            dmean = self.adjoint(w, dy.mean, shape)
+            dvar = None if dy.var is None else self.adjoint(w * w, dy.var, shape)
+            return Gaussian(dmean, dvar)  # (2.11)
 
         return y, backward
 
+    def _learn(self, shape, fan_in, channels, bias, rng):
+        """Gives the layer its parameters: weights from N(0, 2 / fan_in), and a bias of 0.
 
-class Linear(LearnedLinearLaw):
+        That variance keeps E[x^2] through a ReLU. Source: He et al., ICCV 2015 (Kaiming).
+        """
+        values = default_rng(rng).normal(0, math.sqrt(2 / fan_in), shape)
+        self.weight = Parameter(values.astype("float32"))
+        self.bias = Parameter(xp.zeros(channels, "float32")) if bias else None
+
+
+class Linear(LinearLaw):
     """y = W x + b.  E[y] = W E[x] + b,  Var[y] = W**2 Var[x].  Exact for independent inputs.
 
-    x: (N, in_features); y: (N, out_features); weight: (out_features, in_features). Raises ValueError on other shapes.
-    Source: Gast & Roth, CVPR 2018, section 3.
+    x: (N, in_features); y: (N, out_features); weight: (out_features, in_features). Raises ValueError
+    on other shapes. Source: Gast & Roth, CVPR 2018, section 3.
     """
 
     def __init__(self, in_features, out_features, bias=True, *, rng=None):
-        self.in_features, self.out_features = in_features, out_features
-        positive(self, in_features=in_features, out_features=out_features)
-        super().__init__((out_features, in_features), in_features, out_features, bias, rng)
+        check_positive(self, in_features=in_features, out_features=out_features)
+        self.in_features = in_features
+        self.out_features = out_features
+        self._learn((out_features, in_features), in_features, out_features, bias, rng)
 
     def check(self, x):
         check(self, x, "(N, features)", self.in_features)
@@ -111,31 +101,33 @@ class Linear(LearnedLinearLaw):
         return xp.matmul(dy.T, x)
 
 
-class Conv2d(LearnedLinearLaw):
+class Conv2d(LinearLaw):
     """y = w * x + b (a correlation, as in torch.nn).  E[y] = w * E[x] + b,  Var[y] = w**2 * Var[x].
 
-    Exact for independent inputs; outputs whose windows overlap are correlated, which the next layer takes no notice of:
-    that is ADF's approximation. Sizes are an int or a pair. x: (N, in_channels, H, W); weight: (out_channels,
-    in_channels / groups, kh, kw); y: (N, out_channels, H_out, W_out) with
-    H_out = (H + 2 padding - dilation (kh - 1) - 1) // stride + 1. Raises ValueError on other shapes and on an image
-    smaller than the kernel. Source: Gast & Roth, CVPR 2018, section 3.
+    Exact for independent inputs. Outputs whose windows overlap are correlated, which the next layer
+    takes no notice of: that is ADF's approximation. Sizes are an int or a pair.
+    x: (N, in_channels, H, W); weight: (out_channels, in_channels / groups, kh, kw);
+    y: (N, out_channels, H_out, W_out), H_out = (H + 2 padding - dilation (kh - 1) - 1) // stride + 1.
+    Raises ValueError on other shapes and on an image smaller than the kernel.
+    Source: Gast & Roth, CVPR 2018, section 3.
     """
 
     def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, *, rng=None
-    ):
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1,
+        bias=True, *, rng=None,
+    ):  # fmt: skip
         self._configure(in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
-        super().__init__(shape, math.prod(shape[1:]), out_channels, bias, rng)
+        self._learn(shape, math.prod(shape[1:]), out_channels, bias, rng)
 
-    def _configure(self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups):
-        positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"{type(self).__name__} expects groups to divide in_channels and out_channels, "
-                f"got {groups} for {in_channels} and {out_channels}"
-            )
-        self.in_channels, self.out_channels = in_channels, out_channels
+    def _configure(
+        self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups
+    ):
+        """Checks and keeps the sizes, the geometry as the Correlation `map`."""
+        check_positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        check_groups(self, in_channels, out_channels, groups)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
         self.kernel_size = pair(self, "kernel_size", kernel_size, 1)
         self.map = Correlation(
             pair(self, "stride", stride, 1),
@@ -159,53 +151,37 @@ class Conv2d(LearnedLinearLaw):
 
 
 class ConvTranspose2d(Conv2d):
-    """y = A(w)^T x + b, the transpose of the map of a Conv2d.  E[y] = A(w)^T E[x] + b,  Var[y] = A(w**2)^T Var[x].
+    """y = A(w)^T x + b, A(w) a Conv2d.  E[y] = A(w)^T E[x] + b,  Var[y] = A(w**2)^T Var[x].
 
-    Exact for independent inputs. x: (N, in_channels, H, W); weight, laid out as in torch.nn: (in_channels,
-    out_channels / groups, kh, kw); y: (N, out_channels, H_out, W_out) with
-    H_out = (H - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1. Raises ValueError on other shapes, and
-    unless output_padding is smaller than stride or dilation. Source: Gast & Roth, CVPR 2018, section 3.
+    Exact for independent inputs. x: (N, in_channels, H, W); weight, laid out as in torch.nn:
+    (in_channels, out_channels / groups, kh, kw); y: (N, out_channels, H_out, W_out) with
+    H_out = (H - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1. Raises ValueError on
+    other shapes, and unless output_padding is smaller than stride or dilation.
+    Source: Gast & Roth, CVPR 2018, section 3.
     """
 
     def __init__(
-        self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=1,
-        padding=0,
-        output_padding=0,
-        groups=1,
-        bias=True,
-        dilation=1,
-        *,
-        rng=None,
-    ):
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0,
+        groups=1, bias=True, dilation=1, *, rng=None,
+    ):  # fmt: skip
         self._configure(in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
         self.output_padding = pair(self, "output_padding", output_padding, 0)
-        steps = zip(self.output_padding, self.map.stride, self.map.dilation, strict=True)
-        if any(extra >= max(s, d) for extra, s, d in steps):
-            raise ValueError(
-                f"ConvTranspose2d expects output_padding to be smaller than stride or dilation, "
-                f"got {self.output_padding} for {self.map.stride} and {self.map.dilation}"
-            )
+        check_output_padding(self.output_padding, self.map)
         shape = (in_channels, out_channels // groups, *self.kernel_size)
-        fan_in = max(1, in_channels // groups * math.prod(self.kernel_size) // math.prod(self.map.stride))
-        LearnedLinearLaw.__init__(self, shape, fan_in, out_channels, bias, rng)
+        taps = in_channels // groups * math.prod(self.kernel_size)
+        fan_in = max(1, taps // math.prod(self.map.stride))  # an output meets every stride-th tap
+        self._learn(shape, fan_in, out_channels, bias, rng)
 
     def output_size(self, size):
         """(H_out, W_out) for an image of this size (H, W)."""
         m = self.map
-        sizes = zip(size, self.kernel_size, m.stride, m.padding, m.dilation, self.output_padding, strict=True)
-        return tuple((length - 1) * s - 2 * p + d * (k - 1) + extra + 1 for length, k, s, p, d, extra in sizes)
+        extras = self.output_padding
+        sizes = zip(size, self.kernel_size, m.stride, m.padding, m.dilation, extras, strict=True)
+        return tuple((n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, d, extra in sizes)
 
     def check(self, x):
         check(self, x, channels=self.in_channels)
-        if min(self.output_size(x.mean.shape[2:])) < 1:
-            raise ValueError(
-                f"ConvTranspose2d expects an image that its padding {self.map.padding} leaves something of, "
-                f"got {x.mean.shape[2:]}"
-            )
+        check_transposed_size(self.output_size(x.mean.shape[2:]), x.mean.shape[2:], self.map)
 
     def apply(self, w, x):
         shape = (len(x), self.out_channels, *self.output_size(x.shape[2:]))

@@ -1,9 +1,10 @@
 """What the networks have in common: which images they take, how their logits begin."""
 
 from ..layers import Conv2d, Sequential
-from ..layers.layer import check
+from ..layers.checks import check
 
-NEGATIVE_SLOPE = 0.2  # after 120 steps of a U-Net without batch norm, 0.01 does not tell cells from traps yet, 0.2 does
+# After 120 steps of a U-Net without batch norm, 0.01 does not tell cells from traps yet; 0.2 does.
+NEGATIVE_SLOPE = 0.2
 
 
 class Network(Sequential):
@@ -14,7 +15,8 @@ class Network(Sequential):
 
     def __init__(self, in_channels, multiple, *layers):
         super().__init__(*layers)
-        self.in_channels, self.multiple = in_channels, multiple
+        self.in_channels = in_channels
+        self.multiple = multiple
 
     def predict(self, x):
         self.check(x)
@@ -28,8 +30,8 @@ class Network(Sequential):
         check(self, x, channels=self.in_channels)
         if x.mean.shape[2] % self.multiple or x.mean.shape[3] % self.multiple:
             raise ValueError(
-                f"{type(self).__name__} expects a height and width that are multiples of {self.multiple}, "
-                f"got {x.mean.shape[2:]}; adf.predict pads and crops"
+                f"{type(self).__name__} expects a height and width that are multiples of "
+                f"{self.multiple}, got {x.mean.shape[2:]}; adf.predict pads and crops"
             )
 
 

@@ -8,11 +8,12 @@ from .network import NEGATIVE_SLOPE, Network, logits
 class UNet(Network):
     """Images (N, in_channels, H, W) -> logits (N, classes, H, W), a Gaussian each.
 
-    Every level halves the image and passes to the next width; what it learned comes back beside the level's own
-    features. Moments: those of its layers. widths: the channels of each level, the finest first. norm: batch norm
-    behind every 3 x 3 convolution. rng: a seed or a generator for the weights, drawn on the host. Raises ValueError
-    where H or W is no multiple of `multiple` = 2**(levels - 1). `reach`: how far a pixel sees at most, in
-    pixels; each 3 x 3 convolution and each pooling window adds a pixel of its level.
+    Every level halves the image and passes to the next width; what the levels below found comes back
+    beside the level's own features. Moments: those of its layers. widths: the channels of each level,
+    the finest first. norm: batch norm behind every 3 x 3 convolution. rng: a seed or a generator for
+    the weights, drawn on the host. `reach`: how far a pixel sees at most, in pixels; each 3 x 3
+    convolution and each pooling window adds a pixel of its level. Raises ValueError where H or W is no
+    multiple of `multiple` = 2**(levels - 1).
     """
 
     def __init__(self, in_channels, classes, widths=(16, 32, 64, 128), norm=False, rng=0):
@@ -20,12 +21,13 @@ class UNet(Network):
             raise ValueError("UNet expects at least one width, got none")
         rng = default_rng(rng)
         last = logits(widths[0], classes, rng)
-        super().__init__(in_channels, 2 ** (len(widths) - 1), level(in_channels, *widths, norm=norm, rng=rng), last)
+        levels = level(in_channels, *widths, norm=norm, rng=rng)
+        super().__init__(in_channels, 2 ** (len(widths) - 1), levels, last)
         self.reach = 7 * self.multiple - 5
 
 
 def level(in_channels, width, *below, norm, rng):
-    """Two convolutions; where there are widths below, down to them and back, beside the features that stayed here."""
+    """Two convolutions; then, where there are widths below, down to them and back, and two more."""
     if not below:
         return convolutions(in_channels, width, norm, rng)
     return Sequential(
@@ -43,6 +45,7 @@ def level(in_channels, width, *below, norm, rng):
 
 
 def convolutions(in_channels, width, norm, rng):
+    """Two 3 x 3 convolutions that keep the size, each with its kink."""
     layers = []
     for channels in (in_channels, width):
         layers.append(Conv2d(channels, width, 3, padding=1, bias=not norm, rng=rng))

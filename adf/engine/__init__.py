@@ -1,0 +1,39 @@
+"""How the kernels run: ADF_ENGINE=plain computes each by its definition, fast (default) sooner.
+
+Theory takes three kernels from here, the same whichever engine serves them:
+
+    fused        makes one pass of an elementwise function of arrays
+    rho          E[d^2] / E[d] for d = max(e - t, 0), the one special function of the moments
+    Correlation  the geometry of a convolution: apply, adjoint, weight_grad
+
+plain.py says what they compute. Everything else in this folder computes the same in less time or
+memory, and tests/engine holds it against plain.py. threads.py serves both engines.
+"""
+
+import os
+
+from ..backend import SwitchError
+
+__all__ = ["Correlation", "fused", "name", "rho"]
+
+
+def _load(name):
+    """(fused, rho, Correlation) of the engine of that name."""
+    if name == "plain":
+        from . import plain
+
+        return plain.fused, plain.rho, plain.Correlation
+    if name == "fast":
+        from .fused import fused
+        from .mills import rho
+        from .stacks import Correlation
+
+        return fused, rho, Correlation
+    raise SwitchError(
+        f"ADF_ENGINE={name!r} is unknown: "
+        "expected 'plain' (every kernel by its definition) or 'fast' (the same numbers, sooner)"
+    )
+
+
+name = os.environ.get("ADF_ENGINE", "fast")
+fused, rho, Correlation = _load(name)

@@ -1,0 +1,1 @@
+"""How good is a segmentation, and does its uncertainty know where it is wrong?"""

@@ -1,0 +1,1 @@
+"""All that touches the disk: strangers' images and tensors, checkpoints, tables, atomic writes."""

@@ -1,0 +1,190 @@
+"""Checkpoints: named host arrays and settings in one file that is whole, or refused.
+
+The file is an uncompressed .npz, so `numpy.load(path, allow_pickle=False)` reads it without us. Its first member,
+manifest.json, lists the settings and every array's shape, dtype and SHA-256; the zip's comment is the SHA-256 of the
+manifest. So each byte that matters hangs on a checksum, and equal input makes equal files (no dates inside).
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import struct
+import zipfile
+
+import numpy as np
+
+from .atomic import atomic_write
+
+FORMAT = "adf checkpoint"
+VERSION = 2  # 1 numbered the arrays of a run; since 2 they are named by their path in the network
+MANIFEST, MANIFEST_LIMIT = "manifest.json", 2**22
+DTYPES = {"<f4", "<f8", "|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"}
+
+
+def save(path, arrays, settings):
+    """Write `arrays` (name -> host array) and `settings` (what JSON holds) to `path`, atomically.
+
+    Whatever fails, a checkpoint that was there before stays. Big-endian arrays are stored little-endian.
+    Raises ValueError, before anything is written, for names, dtypes or settings that `load` would not give back
+    equal (NaN, tuples, keys that are no strings), and OSError where the disk refuses.
+    """
+    arrays = {_checked_name(name): _storable(name, array) for name, array in arrays.items()}
+    described = {
+        name: {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": _sha256(_bytes_of(array))}
+        for name, array in arrays.items()
+    }
+    _check_settings(settings)
+    manifest = _encode({"format": FORMAT, "version": VERSION, "settings": settings, "arrays": described})
+    if len(manifest) > MANIFEST_LIMIT:
+        raise ValueError(
+            f"save expects settings and names of at most {MANIFEST_LIMIT} bytes, got {len(manifest)}; "
+            "data belong in arrays"
+        )
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+        _write_member(archive, MANIFEST, manifest)
+        for name, array in arrays.items():
+            _write_member(archive, name + ".npy", _npy_header(array.shape, array.dtype.str), _bytes_of(array))
+        archive.comment = _sha256(manifest).encode()
+
+
+def load(path):
+    """Return (arrays, settings) as `save` got them, every checksum verified; nothing from the file is run.
+
+    Raises ValueError, in one line, for a file that `save` did not write or that is not whole any more, before memory
+    is taken for what it merely claims to hold; OSError where there is no file or the disk fails.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                manifest = _read_manifest(archive, os.fstat(file.fileno()).st_size)
+                arrays = {name: _read_array(archive, name, **about) for name, about in manifest["arrays"].items()}
+        # What zipfile, json and a wrong manifest raise on bytes that nobody meant as a checkpoint.
+        except (
+            zipfile.BadZipFile,
+            ValueError,
+            RuntimeError,
+            EOFError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            struct.error,
+        ) as error:
+            problem = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ValueError(
+                f"{path}: expected a checkpoint of adf, but: {problem}; "
+                "likely another kind of file, one of a newer adf, or one cut short or damaged"
+            ) from error
+    return arrays, manifest["settings"]
+
+
+def _checked_name(name):
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_./-]{1,200}", name):
+        raise ValueError(f"save expects array names of up to 200 letters, digits and _ . / -, got {name!r}")
+    return name
+
+
+def _storable(name, array):
+    """The array in C order and little-endian, as it will lie in the file."""
+    if not isinstance(array, np.ndarray | np.generic):
+        raise ValueError(
+            f"save expects host NumPy arrays, got {type(array).__name__} as {name!r}; "
+            "arrays on the GPU go through to_host first"
+        )
+    dtype = array.dtype.newbyteorder("<")
+    if dtype.str not in DTYPES:
+        raise ValueError(f"save expects arrays of {', '.join(sorted(DTYPES))}, got {array.dtype} as {name!r}")
+    return np.asarray(array, dtype=dtype, order="C")
+
+
+def _check_settings(settings):
+    try:
+        back = json.loads(_encode(settings))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"save expects settings that JSON holds, got {type(error).__name__}: {error}; "
+            "likely a NaN, an infinity, an array or a NumPy number among them"
+        ) from error
+    if not isinstance(settings, dict) or back != settings:
+        raise ValueError(
+            "save expects settings that come back equal from JSON, got others; "
+            "likely a tuple, or a key that is no string"
+        )
+
+
+def _encode(content):
+    return json.dumps(content, allow_nan=False).encode()
+
+
+def _sha256(octets):
+    return hashlib.sha256(octets).hexdigest()
+
+
+def _bytes_of(array):
+    return array.reshape(-1).view(np.uint8)
+
+
+def _npy_header(shape, dtype):
+    """The .npy header of version 1.0. Ours, not NumPy's, so that load compares it and need not parse any."""
+    text = repr({"descr": dtype, "fortran_order": False, "shape": tuple(shape)})
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+
+
+def _write_member(archive, name, *parts):
+    member = zipfile.ZipInfo(name)  # stored, and dated 1980
+    member.file_size = sum(len(part) for part in parts)  # tells zipfile where it needs the 64-bit format
+    with archive.open(member, "w") as file:
+        for part in parts:
+            file.write(part)
+
+
+def _require(condition, problem):
+    if not condition:
+        raise ValueError(problem)
+
+
+def _read_manifest(archive, file_size):
+    """The manifest, after the checks that need no array: members, sizes, checksum, format."""
+    members = archive.infolist()
+    _require(members and members[0].filename == MANIFEST, f"{MANIFEST} is not its first member")
+    _require(
+        all(m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size for m in members),
+        "a member is compressed, all should be stored",
+    )
+    _require(
+        sum(m.file_size for m in members) <= file_size and all(0 <= m.header_offset < file_size for m in members),
+        "its members claim more bytes than the file has",
+    )
+    _require(members[0].file_size <= MANIFEST_LIMIT, f"{MANIFEST} is longer than {MANIFEST_LIMIT} bytes")
+    text = archive.read(members[0])
+    _require(_sha256(text).encode() == archive.comment, f"{MANIFEST} does not match its checksum")
+    manifest = json.loads(text)
+    _require(_encode(manifest) == text, f"{MANIFEST} is not as save writes it")  # no NaN, no key twice
+    format, version = (manifest.get(key) for key in ("format", "version"))
+    _require(
+        (format, version) == (FORMAT, VERSION),
+        f"it is {format!r} of version {version!r}, this adf reads {FORMAT!r} of version {VERSION}",
+    )
+    _require(manifest.keys() == {"format", "version", "settings", "arrays"}, f"{MANIFEST} has other entries")
+    _require(isinstance(manifest["settings"], dict), "its settings are no dictionary")
+    listed, there = [MANIFEST, *(f"{name}.npy" for name in manifest["arrays"])], archive.namelist()
+    odd = sorted(set(listed) ^ set(there))[:3] or "twice, or in another order"
+    _require(listed == there, f"{MANIFEST} lists {len(listed)} members, the file has {len(there)} (differ: {odd})")
+    return manifest
+
+
+def _read_array(archive, name, shape, dtype, sha256):
+    """One array, read only once its size is known to be there."""
+    _require(dtype in DTYPES, f"array {name!r} has the dtype {dtype!r}, which save does not write")
+    _require(all(type(n) is int and n >= 0 for n in shape), f"array {name!r} has the shape {shape!r}")
+    member, header = archive.getinfo(name + ".npy"), _npy_header(shape, dtype)
+    size = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
+    _require(member.file_size == size, f"array {name!r} should take {size} bytes, there are {member.file_size}")
+    data = archive.read(member)
+    _require(data.startswith(header), f"array {name!r} has another header than {MANIFEST} says")
+    array = np.ndarray(shape, dtype, buffer=data, offset=len(header)).copy()
+    _require(_sha256(_bytes_of(array)) == sha256, f"array {name!r} does not match its checksum")
+    return array

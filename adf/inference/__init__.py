@@ -1,0 +1,1 @@
+"""From images to predictions, and from predictions to files."""

@@ -1,0 +1,96 @@
+"""adf.predict: images of any size, on all cores, large ones in tiles."""
+
+import numpy
+from tqdm import tqdm
+
+from ..backend import to_host, xp
+from ..engine.threads import map_ordered, thread_count
+from ..segmenter import Prediction
+from .tiles import tiles
+
+# Pixels that a thread predicts at once: passes so long that threads do not wait for each other.
+PIXELS_PER_THREAD = 1 << 16
+
+
+def predict(segmenter, images):
+    """The Prediction for images (N, C, H, W) of any size and real dtype, as NumPy arrays.
+
+    Images are normalised, padded, and cropped back. They are worked on a few at a time, on all cores;
+    the answer for an image does not depend on its neighbours. A U-Net sees an image of more than 1024
+    pixels a side in tiles, with the same answer. Raises ValueError on other axes, on images without
+    pixels, and on images that are not finite.
+    """
+    x = segmenter.input(images)
+    count, _, height, width = x.mean.shape
+    x = pad(x, segmenter.network)
+    parts = tiles((height, width), segmenter.network)
+    if len(parts) > 1:
+        singles = [x.map(lambda field, n=n: field[n : n + 1]) for n in range(count)]
+        return concatenate([predict_tiled(segmenter, image, parts) for image in singles], numpy)
+    per_thread = max(1, PIXELS_PER_THREAD // (height * width))
+    step = min(-(-count // thread_count()), per_thread)
+    groups = [x.map(lambda field, n=n: field[n : n + step]) for n in range(0, count, step)]
+
+    def work(group):
+        return predict_window(segmenter, group, parts[0].crop)
+
+    return on_host(concatenate(map_ordered(work, groups), xp))
+
+
+def predict_window(segmenter, x, crop):
+    """The Prediction for an input of a size that the network can halve, of the pixels of the crop."""
+    logits = segmenter.network.predict(x)
+    return segmenter.read(logits.map(lambda field: field[..., *crop]))
+
+
+def predict_tiled(segmenter, image, parts):
+    """The Prediction for one padded image, tile by tile; with a progress bar on a terminal."""
+    size = tuple(target.stop for target in parts[-1].target)
+    whole = None
+
+    def work(tile):
+        x = image.map(lambda field: xp.ascontiguousarray(field[..., *tile.window]))
+        return tile.target, on_host(predict_window(segmenter, x, tile.crop))
+
+    def paste(result):
+        nonlocal whole
+        target, part = result
+        if whole is None:
+            whole = _like(part, size)
+        for field, values in zip(whole, part, strict=True):
+            if field is not None:
+                field[..., *target] = values
+        bar.update()
+
+    with tqdm(total=len(parts), unit=" tiles", leave=False, disable=None) as bar:
+        map_ordered(work, parts, paste)
+    return whole
+
+
+def pad(x, network):
+    """The input, reflected at its lower and right border up to a size that the network can halve."""
+    multiple = getattr(network, "multiple", 1)
+    height, width = x.mean.shape[2:]
+    if height % multiple == 0 and width % multiple == 0:
+        return x  # and not a copy, for an image may be large
+    widths = ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple))
+    return x.map(lambda field: xp.pad(field, widths, mode="reflect"))
+
+
+def concatenate(parts, library):
+    """One Prediction of several; a single one, which may be large, is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    fields = zip(*parts, strict=True)
+    return Prediction(*(None if f[0] is None else library.concatenate(f) for f in fields))
+
+
+def on_host(prediction):
+    return Prediction(*(None if field is None else to_host(field) for field in prediction))
+
+
+def _like(part, size):
+    """Empty arrays for a Prediction of this size, with the channels and dtypes of a part of it."""
+    shapes = (None if f is None else (*f.shape[:-2], *size) for f in part)
+    fields = zip(part, shapes, strict=True)
+    return Prediction(*(f if f is None else numpy.empty(s, f.dtype) for f, s in fields))

@@ -1,0 +1,175 @@
+"""What a layer expects and what came, for errors that say both. Skip this file at first reading."""
+
+from .. import backend
+from ..backend import as_array, xp
+from ..gaussian import Gaussian
+from .layer import FLOATS, Layer
+
+
+def check(layer, x, axes="(N, C, H, W)", channels=None):
+    """Raises ValueError unless x is a Gaussian of floats with these axes and this many channels.
+
+    axes=None and channels=None allow any.
+    """
+    name = type(layer).__name__
+    if not isinstance(x, Gaussian):
+        raise ValueError(
+            f"{name} expects a Gaussian(mean, var), got {type(x).__name__}; "
+            "for an image: Gaussian(image)"
+        )
+    _check_fields(name, x)
+    shape = x.mean.shape
+    if axes is not None and len(shape) != axes.count(",") + 1:
+        raise ValueError(f"{name} expects axes {axes}, got an array of shape {shape}")
+    if axes == "(N, C, H, W)" and 0 in shape[2:]:
+        raise ValueError(
+            f"{name} expects images of at least one pixel, "
+            f"got an array of shape {shape}; axes are {axes}"
+        )
+    if channels is not None and shape[1] != channels:
+        raise ValueError(
+            f"{name} expects {channels} input channels, "
+            f"got an array of shape {shape}; axes are {axes}"
+        )
+
+
+def _check_fields(name, x):
+    """Raises ValueError unless mean and var are floats of one shape and dtype, and var >= 0."""
+    if x.mean.dtype not in FLOATS:
+        raise ValueError(f"{name} expects float32 or float64, got {x.mean.dtype}")
+    if x.var is not None and (x.var.shape != x.mean.shape or x.var.dtype != x.mean.dtype):
+        raise ValueError(
+            f"{name} expects mean and var of one shape and dtype, "
+            f"got {x.mean.dtype} {x.mean.shape} and {x.var.dtype} {x.var.shape}"
+        )
+    if has_negative(x.var):
+        raise ValueError(
+            f"{name} expects variances of 0 or more, got {float(x.var.min())}; "
+            "a variance, not a logarithm?"
+        )
+
+
+def has_negative(var):
+    """True if any variance is negative.
+
+    Not checked on a GPU, where reading the answer would stall the queue.
+    """
+    if var is None or backend.name != "numpy" or var.size == 0:
+        return False
+    return bool(var.min() < 0)
+
+
+def pair(layer, argument, value, least):
+    """A size given as an int or a pair of ints, as a pair (height, width)."""
+    values = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    is_int = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
+    if len(values) != 2 or not is_int or min(values) < least:
+        raise ValueError(
+            f"{type(layer).__name__} expects {argument} to be an int or a pair, "
+            f"at least {least}: {value!r}"
+        )
+    return values
+
+
+def check_positive(layer, **sizes):
+    """Raises ValueError unless every size is a positive int."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{type(layer).__name__} expects {name} to be a positive int, got {value!r}"
+            )
+
+
+def check_window(layer, map, size, kernel_size):
+    """Raises ValueError where an image of this size (H, W) is smaller than the kernel."""
+    if min(map.output_size(size, kernel_size)) < 1:
+        raise ValueError(
+            f"{type(layer).__name__} expects an image no smaller than its kernel {kernel_size} "
+            f"(dilation {map.dilation}), got {size} with padding {map.padding}"
+        )
+
+
+def check_groups(layer, in_channels, out_channels, groups):
+    """Raises ValueError unless the groups divide the channels."""
+    if in_channels % groups or out_channels % groups:
+        raise ValueError(
+            f"{type(layer).__name__} expects groups to divide in_channels and out_channels, "
+            f"got {groups} for {in_channels} and {out_channels}"
+        )
+
+
+def check_output_padding(output_padding, map):
+    """Raises ValueError unless the output padding is smaller than stride or dilation."""
+    steps = zip(output_padding, map.stride, map.dilation, strict=True)
+    if any(extra >= max(stride, dilation) for extra, stride, dilation in steps):
+        raise ValueError(
+            "ConvTranspose2d expects output_padding to be smaller than stride or dilation, "
+            f"got {output_padding} for {map.stride} and {map.dilation}"
+        )
+
+
+def check_transposed_size(output_size, size, map):
+    """Raises ValueError where the padding cuts off all that an image of this size is spread to."""
+    if min(output_size) < 1:
+        raise ValueError(
+            f"ConvTranspose2d expects an image that its padding {map.padding} leaves something of, "
+            f"got {size}"
+        )
+
+
+def check_layers(container, layers):
+    """The layers of a container as a tuple; ValueError where there are none, or other things."""
+    if not layers or not all(isinstance(layer, Layer) for layer in layers):
+        kinds = ", ".join(type(layer).__name__ for layer in layers) or "nothing"
+        raise ValueError(f"{type(container).__name__} expects one layer or more, got {kinds}")
+    return tuple(layers)
+
+
+def check_segmenter(noise_var, label_smoothing, density_weight):
+    """Raises ValueError on settings of a Segmenter that mean nothing."""
+    if noise_var is not None and not 0 <= noise_var < float("inf"):
+        raise ValueError(
+            f"Segmenter expects a noise_var (a variance) of 0 or more, or None, got {noise_var!r}"
+        )
+    if label_smoothing is None or not 0 < label_smoothing < 1:
+        raise ValueError(
+            f"Segmenter expects a label_smoothing between 0 and 1, got {label_smoothing!r}: at 0 the "
+            "target lies on the border of the simplex, where the density is infinite or 0"
+        )
+    if not 0 <= density_weight <= 1:
+        raise ValueError(f"Segmenter expects a density_weight from 0 to 1, got {density_weight!r}")
+
+
+def check_images(images):
+    """The images as an array of the backend, or a ValueError that says what is wrong with them."""
+    images = as_array(images)
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(
+            f"expected images of shape (N, C, H, W) with at least one pixel, got {images.shape}"
+        )
+    if images.dtype.kind not in "buif":
+        raise ValueError(f"expected images of real numbers, got {images.dtype}")
+    if not bool((abs(images) < float("inf")).all()):
+        raise ValueError("expected finite images, got NaN or infinity in them")
+    return xp.asarray(images)
+
+
+def check_classes(labels, classes):
+    """The labels as an array of the backend; a ValueError where one is of no class."""
+    least = int(labels.min())
+    largest = int(labels.max())
+    if least < 0 or largest >= classes:
+        raise ValueError(f"expected labels from 0 to {classes - 1}, got {least} to {largest}")
+    return xp.asarray(labels)
+
+
+def check_labels(labels, shape):
+    """The labels for images of this shape (N, C, H, W) as an array that lies where they lie."""
+    labels = as_array(labels)
+    expected = (shape[0], *shape[2:])
+    if labels.shape != expected or labels.dtype.kind not in "ui":
+        raise ValueError(
+            f"expected integer labels of shape {expected} for images of shape {shape}, "
+            f"got {labels.dtype} of shape {labels.shape}"
+        )
+    return labels

@@ -1,0 +1,39 @@
+"""Rows of scores: list of dict, kept as CSV."""
+
+import csv
+import io
+from pathlib import Path
+
+from ...files.atomic import atomic_write
+
+
+def write(path, rows):
+    text = io.StringIO()
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def read(path):
+    with Path(path).open(newline="") as file:
+        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+
+def values(rows, study, condition, system, metric, told=False):
+    """One metric of one system in one condition: a list over the seeds."""
+    key = (study, condition, system, told)
+    return [r[metric] for r in rows if (r["study"], r["condition"], r["system"], r["told"]) == key]
+
+
+def _value(text):
+    """A truth, a number, None where the cell is empty, or text."""
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text

@@ -1,0 +1,99 @@
+"""The error budget: that it finds each cause where theory puts it, and nothing where there is nothing to find."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+import adf
+from adf import Gaussian
+from adf.backend import xp
+from adf.studies import budget
+from adf.studies.budget.report import summarise, table
+
+SAMPLES = 20_000
+NOISE = 6 * math.sqrt(2 / (16 * SAMPLES))  # of the mean logarithm of 16 independent sampled variances
+
+
+def normal(shape=(1, 1, 4, 4)):
+    return Gaussian(xp.zeros(shape), xp.ones(shape))
+
+
+def factors(network, x=None, samples=SAMPLES):
+    stages = budget.measure(network, normal() if x is None else x, samples)
+    return [dict(zip(budget.CAUSES, s.factors, strict=True)) for s in stages], stages
+
+
+def test_one_layer_on_what_it_is_made_for_has_no_error():
+    (only,), stages = factors(adf.LeakyReLU(0.1))
+    assert len(stages[0].ratio) == 16 and all(abs(math.log(f)) < 2 * NOISE for f in only.values()), only
+    assert only["not independent"] == pytest.approx(
+        1, rel=1e-12
+    )  # each output has one input: shuffling changes nothing
+
+
+def test_a_second_relu_sees_no_gaussian():
+    """relu(relu(x)) = relu(x), of variance 1/2 - 1/(2 pi); ADF takes it for a Gaussian and cuts it again."""
+    (_, second), stages = factors(adf.Sequential(adf.LeakyReLU(0), adf.LeakyReLU(0)))
+    m, v = 1 / math.sqrt(2 * math.pi), 0.5 - 0.5 / math.pi
+    z, s = m / math.sqrt(v), math.sqrt(v)
+    mean = m * norm.cdf(z) + s * norm.pdf(z)
+    assumed = (m * m + v) * norm.cdf(z) + m * s * norm.pdf(z) - mean**2
+    assert second["not Gaussian"] == pytest.approx(assumed / v, rel=2 * NOISE) and assumed / v < 0.65
+    assert second["not independent"] == pytest.approx(1, rel=1e-12)
+    assert np.median(stages[1].mean_error) == pytest.approx((mean - m) / s, abs=0.03)
+
+
+def test_the_sum_of_a_thing_and_itself_is_not_independent():
+    """x + x has variance 4; ADF says 2. The sum is a stage: its branches are nothing but their input."""
+    (only,), stages = factors(adf.Add(adf.Identity(), adf.Identity()))
+    assert only["not independent"] == pytest.approx(0.5, rel=2 * NOISE)  # (9.4)
+    assert only["not Gaussian"] == pytest.approx(1, rel=2 * NOISE)
+    assert isinstance(stages[0].layer, adf.Add)
+
+
+def test_the_tree_of_max_pooling_is_its_own_approximation():
+    """Four standard normals: 0.4647 by the tree, 0.4917 in truth."""
+    x = normal((1, 1, 16, 16))
+    (only,), _ = factors(adf.MaxPool2d(2), x, 5000)
+    noise = 6 * math.sqrt(2 / (64 * 5000))
+    assert only["own approximation"] == pytest.approx(0.4647 / 0.4917, rel=noise)
+    assert only["not Gaussian"] == pytest.approx(1, rel=noise) == only["not independent"]
+
+
+def test_the_next_layer_inherits():
+    double = adf.Conv2d(1, 1, 1, bias=False)
+    double.weight.value = xp.full((1, 1, 1, 1), 2.0)
+    found, _ = factors(adf.Sequential(adf.Add(adf.Identity(), adf.Identity()), double))
+    assert found[1]["inherited"] == pytest.approx(0.5, rel=2 * NOISE) and found[1]["not independent"] == pytest.approx(
+        1
+    )
+
+
+def test_the_books_balance():
+    """The four factors multiply to the geometric mean of ADF / true, in every stage of a U-Net, all of them found."""
+    network = adf.UNet(1, 3, widths=(4, 8), norm=True)
+    x = Gaussian(*(xp.asarray(f, "float32") for f in np.random.default_rng(0).random((2, 1, 1, 8, 8))))
+    stages = budget.measure(network, x, samples=64)
+    kinds = [type(s.layer).__name__ for s in stages]
+    assert len(stages) == 6 + 1 + 6 + 2 + 6 + 1 and kinds.count("Conv2d") == 7 and kinds.count("Concat") == 1
+    for s in stages:
+        assert np.prod(s.factors) == pytest.approx(np.exp(np.log(s.ratio).mean()), rel=1e-9)  # (9.5)
+        assert s.adf.var.shape == s.true.var.shape
+    y = network.predict(x)
+    np.testing.assert_allclose(stages[-1].adf.var, np.asarray(adf.backend.to_host(y.var))[0], rtol=1e-6)
+    again = budget.measure(network, x, samples=64)
+    assert all((a.factors == b.factors).all() for a, b in zip(stages, again, strict=True))
+    rows = summarise([stages, again])
+    assert rows[0].name == "Conv2d, 4 x 8 x 8" and rows[0].low < rows[0].median < rows[0].high
+    assert len(table(rows).splitlines()) == len(stages) + 2
+
+
+def test_what_cannot_be_sampled_is_refused():
+    with pytest.raises(ValueError, match="point mass"):
+        budget.measure(adf.LeakyReLU(), Gaussian(xp.zeros((1, 1, 4, 4)), None))
+    with pytest.raises(ValueError, match="one image"):
+        budget.measure(adf.LeakyReLU(), normal((2, 1, 4, 4)))
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        budget.measure(adf.LeakyReLU(), normal(), samples=1)

@@ -1,0 +1,152 @@
+"""The comparison of systems: what is asked of them, what is concluded, and that nothing finished is done again."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adf import runs
+from adf.__main__ import main
+from adf.data.yeast import Sample
+from adf.evaluation import metrics
+from adf.studies.comparison import claims, plan, rows, scores, tuning
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Five synthetic images, two of nuclei, one noise."""
+    for module in (plan, tuning):
+        monkeypatch.setattr(module, "SYNTHETIC", "synthetic:5")
+    monkeypatch.setattr(scores, "NOISE", (0.2,))
+    monkeypatch.setattr("adf.studies.comparison.noise_figure.NOISE", (0.2,))
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (tmp_path / "nuclei" / split / kind).mkdir(parents=True)
+        for i in range(2):
+            labels = np.zeros((128, 128), np.uint8)
+            labels[20:60, 30:90] = 3
+            image = (100 * (labels > 0) + rng.integers(0, 50, labels.shape)).astype(np.uint8)
+            Image.fromarray(image).save(tmp_path / "nuclei" / split / "images" / f"{i}.png")
+            Image.fromarray(labels).save(tmp_path / "nuclei" / split / "labels" / f"{i}.png")
+    return tmp_path
+
+
+def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, capsys):
+    options = ("--seeds", "1", "--steps", "1", "--runs", small / "runs", "--out", small / "out")
+    command = ["compare", "--nuclei", small / "nuclei", *options]
+    assert main([*map(str, command)]) == 0
+    text = (small / "out" / "README.md").read_text()
+    for system in runs.SYSTEMS:
+        assert f"| {system} " in text and (small / "out" / f"synthetic-test-{system}.png").stat().st_size > 10_000
+    assert "(b) Fluorescence nuclei" in text and "(c)" not in text.split("## The claims")[1] and "nan" not in text
+    for name in ("noise", "nuclei-test-sparsification", "synthetic-test-reliability", "synthetic-test-risk_coverage"):
+        assert (small / "out" / f"{name}.png").stat().st_size > 5_000
+    found = rows.read(small / "out" / "scores.csv")  # yeast: test, noise, and but for unet-bn, told; nuclei: test
+    assert len(found) == (2 + 3 + 3) + 3 and {r["study"] for r in found} == {"synthetic", "nuclei"}
+    for link in [part.split(")")[0] for part in text.split("](")[1:]]:
+        assert link in ("discussion.md", "tuning.csv") or (small / "out" / link).exists(), link
+
+    monkeypatch.setattr(scores, "score", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr("adf.runs.run.train_step", lambda *_: pytest.fail("trained again"))
+    assert main([*map(str, command)]) == 0
+    assert (small / "out" / "README.md").read_text() == text
+
+
+def test_tune_writes_a_row_for_every_variant(small, monkeypatch):
+    monkeypatch.setattr(tuning, "STEPS", 1)
+    monkeypatch.setattr(tuning, "CHANGES", {"unet-bn": ({}, {"augment": "none"})})
+    assert main(["compare", "--tune", "--runs", str(small / "runs"), "--out", str(small / "out")]) == 0
+    found = rows.read(small / "out" / "tuning.csv")
+    assert [r["augment"] for r in found] == ["flip", "none"] and {r["condition"] for r in found} == {"validation"}
+
+
+def test_the_defaults_of_every_system_are_the_chosen_settings():
+    best = tuning.chosen(rows.read(Path(__file__).parents[2] / "results" / "tuning.csv"))
+    assert set(best) == set(runs.SYSTEMS)
+    for system, row in best.items():
+        settings = dataclasses.asdict(runs.Settings.of({"system": system}))
+        names = [name for name in ("augment", *tuning.START, "label_smoothing") if row[name] is not None]
+        assert {name: settings[name] for name in names} == {name: row[name] for name in names}
+
+
+def test_what_only_asks_why_is_not_chosen():
+    row = {"system": "adf-unet", "noise_var": 0.1, "density_weight": 1e-3, "NLL": 0.2}
+    better = [row | {"noise_var": 0.0, "NLL": 0.1}, row | {"density_weight": 0.0, "NLL": 0.1}]
+    assert tuning.chosen([better[0], row, better[1], row | {"NLL": 0.3}]) == {"adf-unet": row}
+
+
+def test_what_is_missing_is_refused_before_training(tmp_path, capsys):
+    where = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
+    for option in ("--nuclei", "--yeast"):
+        assert main(["compare", option, str(tmp_path / "nowhere"), *where]) == 2
+        assert "nowhere" in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
+def test_pixels_whose_class_the_boxes_determine():
+    """Two boxes of different classes that overlap: the ellipses count but where they meet; outside both, background."""
+    boxes = np.array([[10, 10, 50, 40], [46, 10, 86, 40]], float)
+    sample = Sample("s", np.zeros((64, 96), np.float32), None, boxes, np.array([1, 2]))
+    labels = scores.labels_from_boxes(sample)
+    assert labels[25, 20] == 1 and labels[25, 70] == 2 and labels[25, 47] == scores.UNKNOWN
+    assert labels[11, 11] == scores.UNKNOWN and labels[5, 5] == 0 and labels[60, 90] == 0
+    area = np.pi / 4 * 40 * 30
+    assert abs((labels == 1).sum() - area) < 0.1 * area and (labels == 0).sum() == 64 * 96 - 76 * 30
+
+
+def test_noise_is_what_it_says_and_the_network_is_told_the_truth():
+    image = np.random.default_rng(1).normal(3, 2, (128, 128)).astype(np.float32)
+    (sample,) = scores.noisy([Sample("s", image, None, None, None)], 0.4)
+    added = sample.image - image
+    assert added.std() == pytest.approx(0.4 * image.std(), rel=0.03)
+    assert added.var() / sample.image.var() == pytest.approx(scores.told_noise_var(0, 0.4), rel=0.06)
+    assert scores.told_noise_var(1e-3, 0) == 1e-3
+
+
+def test_the_temperature_undoes_what_was_done_to_the_probabilities():
+    """Probabilities that are right, sharpened by 2.5: tempered by 2.5 they come back, and the fit finds it."""
+    rng = np.random.default_rng(0)
+    right = rng.dirichlet([0.3, 0.5, 0.4], 200_000)
+    labels = (rng.random((len(right), 1)) > right.cumsum(axis=1)).sum(axis=1).clip(max=2)
+    sharp = scores.tempered(right, 1 / 2.5)
+    np.testing.assert_allclose(scores.tempered(sharp, 2.5), right, atol=1e-12)
+    assert scores.best_temperature(labels, sharp) == pytest.approx(2.5, rel=0.02)
+    assert metrics.ece(labels, sharp) > 0.05 > 0.005 > metrics.ece(labels, right)
+
+
+def made_up(**changes):
+    """Rows in which the ADF U-Net is as good as the others, but for the changes."""
+    equal = {"Dice": 0.95, "IoU": 0.9, "NLL": 0.1, "NLL T": 0.1, "ECE": 0.01, "ECE T": 0.01}
+    equal |= {"AUSE": 0.001, "AUSE std": 0.001}
+    row = {"study": "synthetic", "condition": "test", "told": False, "seed": 0.0}
+    found = [row | {"system": system} | equal for system in runs.SYSTEMS]
+    found[list(runs.SYSTEMS).index("adf-unet")].update(changes)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "fails"),
+    [
+        ({}, "beats"),
+        ({"IoU": 0.91}, None),
+        ({"IoU": 0.91, "Dice": 0.941}, None),
+        ({"IoU": 0.91, "Dice": 0.939}, "within 0.01"),
+        ({"IoU": 0.91, "NLL": 0.11}, "NLL"),
+        ({"IoU": 0.91, "ECE": 0.02}, "ECE"),
+        ({"IoU": 0.91, "AUSE": 0.002}, "AUSE"),
+    ],
+)
+def test_claims_are_stated_as_found(changes, fails):
+    found = claims.claims(made_up(**changes))
+    failed = [claim["the ADF U-Net ..."] for claim in found if claim["holds"] == "no"]
+    assert len(found) == 9 and ((fails is None and not failed) or (len(failed) == 1 and fails in failed[0])), failed
+
+
+def test_three_seeds_give_an_interval():
+    """d = 0.01, 0.02, 0.03: mean 0.02, standard deviation 0.01, t = 4.303: 0.02 ± 0.0248."""
+    found = [row | {"seed": s} for s in (1, 2, 3) for row in made_up(Dice=0.95 + 0.01 * s, IoU=0.9 + 0.01 * s)]
+    claim = claims.claims(found)[0]
+    assert claim["difference"] == "+0.02 ± 0.025" and claim["holds"] == "yes"  # (10.8)
+    assert claims.claims(found[:3])[0]["difference"] == "+0.01"
