@@ -9,7 +9,16 @@ import os
 import numpy
 from numpy.random import Generator, default_rng
 
-__all__ = ["Generator", "SwitchError", "as_array", "default_rng", "name", "special", "to_host", "xp"]
+__all__ = [
+    "Generator",
+    "SwitchError",
+    "as_array",
+    "default_rng",
+    "name",
+    "special",
+    "to_host",
+    "xp",
+]
 
 
 class SwitchError(ImportError):

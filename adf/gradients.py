@@ -63,7 +63,9 @@ def slopes(layer, x, dy, exact, rng, step=1e-5, stencil=FOURTH_ORDER):
         for p, value in zip(layer.parameters(), point[fields:], strict=True):
             p.value = value
         y = layer.forward(Gaussian(*point[:fields]))[0]
-        return sum(float((d * f).sum()) for d, f in zip(dy, y, strict=True) if d is not None)  # (6.6)
+        return sum(
+            float((d * f).sum()) for d, f in zip(dy, y, strict=True) if d is not None
+        )  # (6.6)
 
     for i, g in enumerate(exact):
         direction = rng.standard_normal(g.shape)

@@ -94,7 +94,9 @@ def leaky_relu(mean, var, slope):
     y_mean = xp.maximum(mean, slope * mean) + b * sigma * beyond.g  # exactly y(mu) at sigma = 0
     # 1 - slope^2 or 0: this makes one expression of both cases of (3.5), without a selection.
     gain = (b * (1 + slope)) * is_positive
-    y_var = var * (slope * slope + gain + (2 * slope * b - 2 * gain) * beyond.p + (b * b) * beyond.v)
+    y_var = var * (
+        slope * slope + gain + (2 * slope * b - 2 * gain) * beyond.p + (b * b) * beyond.v
+    )
     return y_mean, y_var  # (3.5)
 
 
@@ -139,7 +141,9 @@ def maximum(mean_a, var_a, mean_b, var_b):
     beyond = tail(xp.abs(mean_a - mean_b), s)
     a_is_larger = (mean_a >= mean_b).astype(mean_a.dtype)
     larger_var = a_is_larger * var_a + (1 - a_is_larger) * var_b
-    return xp.maximum(mean_a, mean_b) + s * beyond.g, larger_var * (1 - 2 * beyond.p) + var * beyond.v  # (4.5)
+    return xp.maximum(mean_a, mean_b) + s * beyond.g, larger_var * (
+        1 - 2 * beyond.p
+    ) + var * beyond.v  # (4.5)
 
 
 @fused

@@ -39,7 +39,9 @@ def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
     unless samples * p is some hundreds. Raises ValueError on a point mass, which has nothing to sample.
     """
     if x.var is None:
-        raise ValueError("montecarlo.compare expects a Gaussian with a variance, got a point mass (var=None)")
+        raise ValueError(
+            "montecarlo.compare expects a Gaussian with a variance, got a point mass (var=None)"
+        )
     if samples < 2:
         raise ValueError(f"montecarlo.compare expects at least 2 samples, got {samples}")
     y = Gaussian(*(to_host(field).astype("float64") for field in layer.predict(x)))
@@ -52,7 +54,9 @@ def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
         points = xp.asarray((mean + std * noise).reshape(-1, *mean.shape[1:]))
         out = to_host(layer.predict(Gaussian(points)).mean)
         out = out.astype("float64").reshape(count, *y.mean.shape)
-        pivot = out[0] if pivot is None else pivot  # a sample: what is certain deviates from it by exactly 0
+        pivot = (
+            out[0] if pivot is None else pivot
+        )  # a sample: what is certain deviates from it by exactly 0
         deviation = out - pivot
         power = 1
         for total in sums:
@@ -72,7 +76,9 @@ def _compare(y, pivot, moments, n):
     """From the first four moments of y - pivot, a few sigma from the mean, to mean, variance and standard errors."""
     m1, m2, m3, m4 = moments
     var = m2 - m1 * m1
-    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4  # at least var**2, but for rounding where y has two values
+    fourth = (
+        m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+    )  # at least var**2, but for rounding where y has two values
     return Comparison(
         mean=y.mean,
         var=y.var,
@@ -87,4 +93,6 @@ def _compare(y, pivot, moments, n):
 def _z(difference, error):
     """difference / error; 0 / 0, where sampling and ADF agree on a certain value, counts as 0."""
     scale = np.where(error > 0, error, 1)
-    return np.where((error == 0) & (difference != 0), np.copysign(math.inf, difference), difference / scale)
+    return np.where(
+        (error == 0) & (difference != 0), np.copysign(math.inf, difference), difference / scale
+    )

@@ -3,7 +3,15 @@
 from typing import Any, NamedTuple
 
 from .backend import xp
-from .dirichlet import Dirichlet, DirichletHead, bernoulli_std, cross_entropy, dirichlet_nll, log_softmax, xlogx
+from .dirichlet import (
+    Dirichlet,
+    DirichletHead,
+    bernoulli_std,
+    cross_entropy,
+    dirichlet_nll,
+    log_softmax,
+    xlogx,
+)
 from .gaussian import Gaussian, normalise
 from .layers import Parameter
 from .layers.checks import check_classes, check_images, check_segmenter

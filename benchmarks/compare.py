@@ -39,7 +39,11 @@ def main():
     sides = ["ours", "torch"] if versions(args) else ["ours"]
     parts = [args.only] if args.only else PARTS
     base = (QUICK if args.quick else {}) | {"flush_denormal": args.flush_denormal}
-    tables = [t for part in parts for t in (growth(base, args.quick) if part == "growth" else [plan(part, base)])]
+    tables = [
+        t
+        for part in parts
+        for t in (growth(base, args.quick) if part == "growth" else [plan(part, base)])
+    ]
     limits = plan("limit", base)[2] if "limit" in parts else []
     specs = [spec for _, _, rows in tables for spec in wanted(rows, sides)]
     results = run(dict.fromkeys(specs + [spec._replace(side="products") for spec in limits]), args)
@@ -50,13 +54,25 @@ def main():
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch-python", default=sys.executable, help="an interpreter with PyTorch and NumPy (this)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--torch-python",
+        default=sys.executable,
+        help="an interpreter with PyTorch and NumPy (this)",
+    )
     parser.add_argument("--only", choices=PARTS, help="one part (all)")
     parser.add_argument("--rounds", type=int, default=3, help="how often the sides take turns (3)")
-    parser.add_argument("--repetitions", type=int, default=3, help="repetitions in a round, after one warm-up (3)")
-    parser.add_argument("--flush-denormal", action="store_true", help="PyTorch with torch.set_flush_denormal(True)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: does it run?")
+    parser.add_argument(
+        "--repetitions", type=int, default=3, help="repetitions in a round, after one warm-up (3)"
+    )
+    parser.add_argument(
+        "--flush-denormal", action="store_true", help="PyTorch with torch.set_flush_denormal(True)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes, one repetition: does it run?"
+    )
     args = parser.parse_args()
     if min(args.rounds, args.repetitions) < 1:
         parser.error("--rounds and --repetitions expect 1 or more")
@@ -72,11 +88,17 @@ def versions(args):
     print(
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, NumPy {numpy.__version__}"
     )
-    ask = [args.torch_python, "-c", "import torch; print(torch.__version__, torch.get_num_threads())"]
+    ask = [
+        args.torch_python,
+        "-c",
+        "import torch; print(torch.__version__, torch.get_num_threads())",
+    ]
     try:
         answer = subprocess.run(ask, check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        print("PyTorch is missing in the interpreter of --torch-python: only our own figures follow.")
+        print(
+            "PyTorch is missing in the interpreter of --torch-python: only our own figures follow."
+        )
         return False
     print("PyTorch {}, {} threads".format(*answer.split()))
     return True
@@ -85,14 +107,24 @@ def versions(args):
 def plan(part, base):
     """A table: its title, the function that writes a row for a spec from all results, and the specs of its rows."""
     modes = [part] if part in MODES else MODES
-    titles = {"memory": "Peak memory beyond the imports, MiB", "limit": "Distance to the limit, seconds"}
-    title, row = titles.get(part, f"{part.capitalize()}, seconds"), {"memory": memory, "limit": limit}.get(part, times)
+    titles = {
+        "memory": "Peak memory beyond the imports, MiB",
+        "limit": "Distance to the limit, seconds",
+    }
+    title, row = (
+        titles.get(part, f"{part.capitalize()}, seconds"),
+        {"memory": memory, "limit": limit}.get(part, times),
+    )
     return title, row, [Spec("ours", mode, adf, **base) for mode in modes for adf in (True, False)]
 
 
 def growth(base, quick):
     """Tables of how the time of ADF grows: each with the one setting that it varies."""
-    widths = [(f, 2 * f) for f in (2, 4)] if quick else [(f, 2 * f, 4 * f, 8 * f) for f in (4, 8, 16, 32)]
+    widths = (
+        [(f, 2 * f) for f in (2, 4)]
+        if quick
+        else [(f, 2 * f, 4 * f, 8 * f) for f in (4, 8, 16, 32)]
+    )
     settings = {
         "batch": (1, 2) if quick else (1, 2, 4, 8, 16, 32),
         "size": (8, 16) if quick else (64, 128, 256, 512),
@@ -101,14 +133,22 @@ def growth(base, quick):
     for mode in MODES:
         for name, values in settings.items():
             specs = [Spec("ours", mode, True, **{**base, name: value}) for value in values]
-            yield f"{mode.capitalize()} with ADF by {name}, seconds", lambda s, r, n=name: grown(s, r, n), specs
+            yield (
+                f"{mode.capitalize()} with ADF by {name}, seconds",
+                lambda s, r, n=name: grown(s, r, n),
+                specs,
+            )
 
 
 def wanted(specs, sides):
     """What the rows of these specs need: each on every side, and the bare products."""
     for spec in specs:
         for side in sides:
-            if side == "ours" or spec.mode == "inference" or spec.batch * spec.size**2 <= TORCH_PIXELS:
+            if (
+                side == "ours"
+                or spec.mode == "inference"
+                or spec.batch * spec.size**2 <= TORCH_PIXELS
+            ):
                 yield spec._replace(side=side)
 
 
@@ -150,7 +190,9 @@ def grown(spec, results, setting):
     mine = results[spec][0]
     pixel = {"ours, µs per pixel": 1e6 * mine / (spec.batch * spec.size**2)}
     return (
-        {setting: "-".join(map(str, value)) if setting == "widths" else str(value)} | versus(spec, results, 0) | pixel
+        {setting: "-".join(map(str, value)) if setting == "widths" else str(value)}
+        | versus(spec, results, 0)
+        | pixel
     )
 
 

@@ -24,19 +24,39 @@ from adf import moments
 from adf.engine import memory, products
 from adf.files.tables import markdown_table
 
-SHAPES = ((16, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128))  # channels out and in
+SHAPES = (
+    (16, 16),
+    (16, 32),
+    (32, 32),
+    (32, 64),
+    (64, 64),
+    (64, 128),
+    (128, 128),
+)  # channels out and in
 ELEMENTS = 1 << 20
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repetitions", type=int, default=9, help="after one warm-up (9)")
-    parser.add_argument("--large", type=int, default=4096, metavar="PIXELS", help="a side of the large image (4096)")
+    parser.add_argument(
+        "--large", type=int, default=4096, metavar="PIXELS", help="a side of the large image (4096)"
+    )
     args = parser.parse_args()
     print(markdown_table([large(args.large)]), end="\n\n")  # first: the others leave memory behind
     with threadpool_limits(1):
-        print(markdown_table(list(tqdm(convolutions(args.repetitions), total=len(SHAPES), unit=" shapes"))), end="\n\n")
-        print(markdown_table(list(tqdm(elementwise(args.repetitions), total=5, unit=" functions"))), end="\n\n")
+        print(
+            markdown_table(
+                list(tqdm(convolutions(args.repetitions), total=len(SHAPES), unit=" shapes"))
+            ),
+            end="\n\n",
+        )
+        print(
+            markdown_table(list(tqdm(elementwise(args.repetitions), total=5, unit=" functions"))),
+            end="\n\n",
+        )
         print(markdown_table(list(pitfalls(args.repetitions))))
 
 
@@ -64,14 +84,18 @@ def convolutions(repetitions):
     rng = np.random.default_rng(0)
     for out, channels in SHAPES:
         pixels = (128 * 16 // out) ** 2  # as in the U-Net: half the size, twice the channels
-        w, x, y = (random(rng, s) for s in ((out, 3 * channels), (3 * channels, pixels), (out, pixels)))
+        w, x, y = (
+            random(rng, s) for s in ((out, 3 * channels), (3 * channels, pixels), (out, pixels))
+        )
         forward, by_weights = (
             ((np.matmul, w, x), (products.matmul, w, x)),
             ((np.matmul, y, x.T), (products.contraction, y, x)),
         )
         speeds = 2e-9 * w.size * pixels / alternating([*forward, *by_weights], repetitions)
         names = ("forward, one call", "in tiles", "by weights, one call", "in tiles ")
-        yield {"channels out": str(out), "in": str(channels)} | dict(zip(names, map(float, speeds), strict=True))
+        yield {"channels out": str(out), "in": str(channels)} | dict(
+            zip(names, map(float, speeds), strict=True)
+        )
 
 
 def elementwise(repetitions):
@@ -89,9 +113,15 @@ def elementwise(repetitions):
         (moments.maximum_with_derivatives, window),
         (moments.vector_jacobian_product, (*window, *pairs[2])),
     ):
-        seconds = alternating([(f, *arguments) for f in (function.__wrapped__, function)], repetitions)
+        seconds = alternating(
+            [(f, *arguments) for f in (function.__wrapped__, function)], repetitions
+        )
         ns = [float(1e9 * s / ELEMENTS) for s in seconds]
-        yield {"function": function.__name__, "as NumPy evaluates it, ns": ns[0], "as a program, ns": ns[1]}
+        yield {
+            "function": function.__name__,
+            "as NumPy evaluates it, ns": ns[0],
+            "as a program, ns": ns[1],
+        }
 
 
 def pitfalls(repetitions):
@@ -103,18 +133,26 @@ def pitfalls(repetitions):
         return random(rng, shape, offset)
 
     def rows(name, operations, function, calls):
-        good, bad = 1e9 * alternating([(function, *call) for call in calls], 20 * repetitions) / operations
+        good, bad = (
+            1e9 * alternating([(function, *call) for call in calls], 20 * repetitions) / operations
+        )
         return {"": name, "ns": float(good), "instead, ns": float(bad), "times": float(bad / good)}
 
     w = at(0, m, k)
     calls = [(w, at(offset, k, p), at(offset, m, p)) for offset in (0, 16)]
     yield rows("matmul, 16 bytes behind a cache line", w.size * p, products.matmul, calls)
-    yield rows("contraction, likewise", w.size * p, lambda w, x, y: products.contraction(y, x), calls)
+    yield rows(
+        "contraction, likewise", w.size * p, lambda w, x, y: products.contraction(y, x), calls
+    )
     calls = [(at(offset, n), at(offset, n), at(offset, n)) for offset in (0, 16)]
-    yield rows("a product of elements, likewise", n, lambda a, b, out: np.multiply(a, b, out=out), calls)
+    yield rows(
+        "a product of elements, likewise", n, lambda a, b, out: np.multiply(a, b, out=out), calls
+    )
     a, b, out = calls[0]
     calls = [(a, b, out), (a * np.float32(1e-39), b, out)]
-    yield rows("a product of elements, subnormal", n, lambda a, b, out: np.multiply(a, b, out=out), calls)
+    yield rows(
+        "a product of elements, subnormal", n, lambda a, b, out: np.multiply(a, b, out=out), calls
+    )
 
 
 def large(size):
@@ -123,7 +161,11 @@ def large(size):
     image = np.random.default_rng(0).standard_normal((1, 1, size, size), "float32")
     start = time.perf_counter()
     adf.predict(segmenter, image)
-    return {"image": f"{size} x {size}", "seconds": time.perf_counter() - start, "peak, MiB": peak()}
+    return {
+        "image": f"{size} x {size}",
+        "seconds": time.perf_counter() - start,
+        "peak, MiB": peak(),
+    }
 
 
 if __name__ == "__main__":

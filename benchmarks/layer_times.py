@@ -101,9 +101,13 @@ def step(segmenter, optimizer, images, labels):
 
 def measure(args):
     """Clocks and, for each of them and the rest, the median milliseconds of each pass: (clocks, (rows, passes))."""
-    segmenter = adf.Segmenter(adf.UNet(1, 3, norm=args.norm), noise_var=None if args.deterministic else 1e-3)
+    segmenter = adf.Segmenter(
+        adf.UNet(1, 3, norm=args.norm), noise_var=None if args.deterministic else 1e-3
+    )
     optimizer = adf.Adam(segmenter.parameters())
-    clocks = [watch_layer(layer) for layer in leaves(segmenter.network)] + watch_joints(segmenter.network)
+    clocks = [watch_layer(layer) for layer in leaves(segmenter.network)] + watch_joints(
+        segmenter.network
+    )
     rng = np.random.default_rng(0)
     images = rng.standard_normal((args.batch, 1, args.size, args.size), "float32")
     labels = rng.integers(0, 3, (args.batch, args.size, args.size))
@@ -119,12 +123,20 @@ def measure(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=4, help="images in a micro-batch (4, as in a training step)")
-    parser.add_argument("--size", type=int, default=128, help="height and width, a multiple of 8 (128)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--batch", type=int, default=4, help="images in a micro-batch (4, as in a training step)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=128, help="height and width, a multiple of 8 (128)"
+    )
     parser.add_argument("--repetitions", type=int, default=5, help="after one warm-up (5)")
     parser.add_argument("--norm", action="store_true", help="with batch norm")
-    parser.add_argument("--deterministic", action="store_true", help="point masses instead of Gaussians")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="point masses instead of Gaussians"
+    )
     args = parser.parse_args()
     memory.keep()  # as a training step does
     with threadpool_limits(1):

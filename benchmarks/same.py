@@ -56,7 +56,9 @@ def theirs(adf_on, norm, folder):
     with torch.no_grad():
         for kind, arrays in ("weight", parameters), ("statistic", statistics):
             if len(arrays) != sum(name.startswith(kind) for name in task):
-                raise ValueError(f"the networks differ: {len(arrays)} arrays of kind {kind} in PyTorch's")
+                raise ValueError(
+                    f"the networks differ: {len(arrays)} arrays of kind {kind} in PyTorch's"
+                )
             for i, array in enumerate(arrays):
                 array.view_as(task[f"{kind}{i}"]).copy_(task[f"{kind}{i}"])
         mean, var = network.eval()(task["images"])
@@ -64,7 +66,9 @@ def theirs(adf_on, norm, folder):
     if not norm:
         loss = network.train().loss(task["images"], task["labels"])
         loss.backward()
-        answers |= {"loss": loss.detach()} | {f"gradient {i}": p.grad for i, p in enumerate(parameters)}
+        answers |= {"loss": loss.detach()} | {
+            f"gradient {i}": p.grad for i, p in enumerate(parameters)
+        }
     np.savez(folder / "answers.npz", **{name: array.numpy() for name, array in answers.items()})
 
 
@@ -76,14 +80,22 @@ def differences(case, python):
         if subprocess.run([python, __file__, "--worker", case, name]).returncode:
             sys.exit("no answer from the interpreter of --torch-python: has it PyTorch and NumPy?")
         with np.load(folder / "answers.npz") as other:
-            found = {key: np.abs(mine[key] - other[key]).max() / np.abs(mine[key]).max() for key in mine}
+            found = {
+                key: np.abs(mine[key] - other[key]).max() / np.abs(mine[key]).max() for key in mine
+            }
     gradients = [found.pop(key) for key in list(found) if key.startswith("gradient")]
     return found | ({"gradients": max(gradients)} if gradients else {})
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch-python", default=sys.executable, help="an interpreter with PyTorch and NumPy (this)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--torch-python",
+        default=sys.executable,
+        help="an interpreter with PyTorch and NumPy (this)",
+    )
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:

@@ -32,7 +32,11 @@ def convolutions(classes, widths, shape):
             y = predict(x)
             pixels = (x if isinstance(layer, ConvTranspose2d) else y).mean
             w = layer.weight.value
-            o, k = (math.prod(w.shape[1:]), len(w)) if isinstance(layer, ConvTranspose2d) else (len(w), w[0].size)
+            o, k = (
+                (math.prod(w.shape[1:]), len(w))
+                if isinstance(layer, ConvTranspose2d)
+                else (len(w), w[0].size)
+            )
             found.append((o, k, len(pixels) * math.prod(pixels.shape[2:])))
             return y
 

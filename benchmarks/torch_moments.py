@@ -76,6 +76,12 @@ def dirichlet(mean, var, raw1, raw2, floor):
 def dirichlet_nll(alpha, labels, smoothing):
     """-log Dir(y; alpha) of the smoothed one-hot label y, mean over pixels."""
     classes = alpha.shape[1]
-    y = (1 - smoothing) * F.one_hot(labels, classes).movedim(-1, 1).to(alpha.dtype) + smoothing / classes
-    nll = torch.lgamma(alpha).sum(dim=1) - torch.lgamma(alpha.sum(dim=1)) - ((alpha - 1) * torch.log(y)).sum(dim=1)
+    y = (1 - smoothing) * F.one_hot(labels, classes).movedim(-1, 1).to(
+        alpha.dtype
+    ) + smoothing / classes
+    nll = (
+        torch.lgamma(alpha).sum(dim=1)
+        - torch.lgamma(alpha.sum(dim=1))
+        - ((alpha - 1) * torch.log(y)).sum(dim=1)
+    )
     return nll.mean()

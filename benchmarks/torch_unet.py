@@ -19,7 +19,9 @@ class Convolution(nn.Module):
 
     def __init__(self, in_channels, out_channels, kernel_size, norm, activate, floor):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=not norm)
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=not norm
+        )
         self.norm = nn.BatchNorm2d(out_channels) if norm else None
         self.activate, self.floor = activate, floor
 
@@ -55,7 +57,9 @@ class Level(nn.Module):
             return stay
         back = self.below(max_pool(stay, self.floor))
         back = linear(F.conv_transpose2d, back, self.up.weight, self.up.bias, stride=2)
-        beside = tuple(None if a is None else torch.cat([a, b], dim=1) for a, b in zip(stay, back, strict=True))
+        beside = tuple(
+            None if a is None else torch.cat([a, b], dim=1) for a, b in zip(stay, back, strict=True)
+        )
         return self.after(beside)
 
 
@@ -66,15 +70,23 @@ class TorchUNet(nn.Module):
     adf.Segmenter(adf.UNet(...)): weight, bias layer by layer, then the head's raw c1 and c2 (with adf=True).
     """
 
-    def __init__(self, in_channels, classes, widths=(16, 32, 64, 128), norm=False, adf=True, floor=1e-6):
+    def __init__(
+        self, in_channels, classes, widths=(16, 32, 64, 128), norm=False, adf=True, floor=1e-6
+    ):
         super().__init__()
         self.adf, self.floor = adf, floor
         self.level = Level(in_channels, *widths, norm=norm, floor=floor)
         self.logits = Convolution(widths[0], classes, 1, norm=False, activate=False, floor=floor)
-        self.raw = nn.ParameterList(nn.Parameter(torch.full((1,), RAW_C)) for _ in range(2 if adf else 0))
+        self.raw = nn.ParameterList(
+            nn.Parameter(torch.full((1,), RAW_C)) for _ in range(2 if adf else 0)
+        )
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                fan_in = layer.in_channels * layer.weight[0, 0].numel() / (layer.stride[0] * layer.stride[1])
+                fan_in = (
+                    layer.in_channels
+                    * layer.weight[0, 0].numel()
+                    / (layer.stride[0] * layer.stride[1])
+                )
                 nn.init.normal_(layer.weight, 0, (2 / fan_in) ** 0.5)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
@@ -84,7 +96,9 @@ class TorchUNet(nn.Module):
         """images: normalised here, as the library does: every image to mean 0 and standard deviation 1."""
         mean = images - images.mean(dim=(1, 2, 3), keepdim=True)
         mean = mean / mean.std(dim=(1, 2, 3), keepdim=True, unbiased=False)
-        return self.logits(self.level((mean, torch.full_like(mean, NOISE_VAR) if self.adf else None)))
+        return self.logits(
+            self.level((mean, torch.full_like(mean, NOISE_VAR) if self.adf else None))
+        )
 
     def loss(self, images, labels):
         """Mean over pixels of the Dirichlet's negative log-likelihood, or of the cross-entropy."""
@@ -119,4 +133,6 @@ class TorchUNet(nn.Module):
 
 
 def convolutions(in_channels, width, norm, floor):
-    return nn.Sequential(*(Convolution(c, width, 3, norm, True, floor) for c in (in_channels, width)))
+    return nn.Sequential(
+        *(Convolution(c, width, 3, norm, True, floor) for c in (in_channels, width))
+    )

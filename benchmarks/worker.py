@@ -31,7 +31,9 @@ class Spec(NamedTuple):
     size: int = 128
     widths: tuple = (16, 32, 64, 128)
     norm: bool = False
-    flush_denormal: bool = False  # PyTorch takes subnormal numbers as 0, which it does not of itself; adf makes none
+    flush_denormal: bool = (
+        False  # PyTorch takes subnormal numbers as 0, which it does not of itself; adf makes none
+    )
 
 
 def ours(spec):
@@ -39,7 +41,9 @@ def ours(spec):
     import adf
 
     def prepare(images, labels):
-        segmenter = adf.Segmenter(adf.UNet(1, CLASSES, spec.widths, spec.norm), noise_var=1e-3 if spec.adf else None)
+        segmenter = adf.Segmenter(
+            adf.UNet(1, CLASSES, spec.widths, spec.norm), noise_var=1e-3 if spec.adf else None
+        )
         if spec.mode == "training":
             optimizer = adf.Adam(segmenter.parameters())
             return lambda: adf.train_step(segmenter, optimizer, images, labels)
@@ -53,7 +57,9 @@ def torch(spec):
     from torch_unet import TorchUNet
 
     torch.set_flush_denormal(spec.flush_denormal)
-    torch.optim.Adam([torch.zeros(1)])  # imports PyTorch's compiler, 90 MiB: no memory of the network
+    torch.optim.Adam(
+        [torch.zeros(1)]
+    )  # imports PyTorch's compiler, 90 MiB: no memory of the network
 
     def prepare(images, labels):
         torch.manual_seed(0)
@@ -103,7 +109,9 @@ def measure(spec, warmup, repetitions):
         start = time.perf_counter()
         answer = step()  # a loss or a mean entropy
         elapsed = time.perf_counter() - start
-        seconds.append(getattr(step, "seconds", elapsed))  # the products leave out the making of their operands
+        seconds.append(
+            getattr(step, "seconds", elapsed)
+        )  # the products leave out the making of their operands
         if not np.isfinite(answer):
             raise SystemExit(f"{spec}: the answer is {answer}, so its time says nothing")
     return {"seconds": seconds[warmup:], "mib": peak() - imported}
@@ -111,12 +119,16 @@ def measure(spec, warmup, repetitions):
 
 def peak():
     """The most memory this process has held so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if platform.system() == "Darwin" else 10))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1 << (20 if platform.system() == "Darwin" else 10)
+    )
 
 
 def median(results):
     """The median of the seconds, and the largest of the peaks, of several results; NaN where one failed."""
-    return float(np.median([s for r in results for s in r["seconds"]])), float(np.max([r["mib"] for r in results]))
+    return float(np.median([s for r in results for s in r["seconds"]])), float(
+        np.max([r["mib"] for r in results])
+    )
 
 
 if __name__ == "__main__":

@@ -104,7 +104,9 @@ def _books():
     rounding = (_log_var(steps(network()), (x,)) - values[0])[0]
     entries.append(Entry("float32, rounding", "all layers", rounding, rounding, rounding))
     total, low, high = _jackknife(errors.sum(axis=0))
-    return entries, Entry("sum", "of all entries", total + rounding, low + rounding, high + rounding)
+    return entries, Entry(
+        "sum", "of all entries", total + rounding, low + rounding, high + rounding
+    )
 
 
 def _group(walk, x, rng):
@@ -133,14 +135,20 @@ def largest_of_four(x, cells=400):
     """
     n, c, height, width = x.mean.shape
     windows = (to_host(field).reshape(n, c, height // 2, 2, width // 2, 2) for field in x)
-    mean, var = (w.transpose(3, 5, 0, 1, 2, 4).reshape(4, n, c, height // 2, width // 2) for w in windows)
+    mean, var = (
+        w.transpose(3, 5, 0, 1, 2, 4).reshape(4, n, c, height // 2, width // 2) for w in windows
+    )
     std = np.sqrt(var)
     low, high = (mean - 9 * std).max(axis=0), (mean + 9 * std).max(axis=0)
     below, first, second = 0.0, 0.0, 0.0
     for cell in range(cells):
         cdf = special.ndtr((low + (high - low) * (cell + 1) / cells - mean) / std).prod(axis=0)
         middle = (cell + 0.5) / cells  # from low, in units of high - low
-        first, second, below = first + (cdf - below) * middle, second + (cdf - below) * middle**2, cdf
+        first, second, below = (
+            first + (cdf - below) * middle,
+            second + (cdf - below) * middle**2,
+            cdf,
+        )
     spread = second - first**2 - 1 / (12 * cells**2)
     return Gaussian(xp.asarray(low + (high - low) * first), xp.asarray((high - low) ** 2 * spread))
 
@@ -175,7 +183,9 @@ def _jackknife(estimates):
 
 
 def _measured_gap():
-    c = montecarlo.compare(network(), image(), WITNESSES, rng=WITNESSES, chunk=100 * image().mean.size)
+    c = montecarlo.compare(
+        network(), image(), WITNESSES, rng=WITNESSES, chunk=100 * image().mean.size
+    )
     var, sampled, error = (to_host(f)[0, CELL, *PIXEL] for f in (c.var, c.sampled_var, c.var_error))
     gap, half = np.log(var / sampled), stats.norm.ppf((1 + LEVEL) / 2) * error / sampled
     return Entry("gap", f"measured by {WITNESSES:,} other images", gap, gap - half, gap + half)
@@ -184,7 +194,8 @@ def _measured_gap():
 def _interval(entry):
     """The three numbers, for reading: what float64 rounds is 0."""
     error, *ends = (
-        f"{x:+.4f}" if abs(x) > 5e-5 or abs(x) < 1e-12 else f"{x:+.0e}" for x in np.round(entry[2:], 12) + 0
+        f"{x:+.4f}" if abs(x) > 5e-5 or abs(x) < 1e-12 else f"{x:+.0e}"
+        for x in np.round(entry[2:], 12) + 0
     )
     return f"{error} [{', '.join(ends)}]"
 

@@ -17,7 +17,19 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from books import account, waterfall
-from pixel import FAST, LEVEL, NOISE_VAR, PIXEL, Step, image, labels, network, segmenter, steps, train
+from pixel import (
+    FAST,
+    LEVEL,
+    NOISE_VAR,
+    PIXEL,
+    Step,
+    image,
+    labels,
+    network,
+    segmenter,
+    steps,
+    train,
+)
 from scipy import stats
 
 from adf import Gaussian
@@ -42,7 +54,9 @@ __all__ = [
     "steps",
     "waterfall",
 ]
-SAMPLES, CHUNK = (500, 100) if FAST else (2_000, 100)  # noisy images of the biography, and how many at once
+SAMPLES, CHUNK = (
+    (500, 100) if FAST else (2_000, 100)
+)  # noisy images of the biography, and how many at once
 
 
 class Station(NamedTuple):
@@ -74,13 +88,18 @@ def biography():
         return found
 
     samples = np.concatenate(in_order(push, range(0, SAMPLES, CHUNK)), axis=1)
-    return [Station(step.name, step.layer, *pair) for step, *pair in zip(walk, gaussians, samples, strict=True)]
+    return [
+        Station(step.name, step.layer, *pair)
+        for step, *pair in zip(walk, gaussians, samples, strict=True)
+    ]
 
 
 def draw(stations):
     """Draws one panel a station: samples grey, ADF's Gaussian black, the ends of its 99 % band dashed. Prints them."""
     size = min(3.7 * len(stations), 14), 3.4
-    figure, panels = plt.subplots(1, len(stations), figsize=size, squeeze=False, layout="constrained")
+    figure, panels = plt.subplots(
+        1, len(stations), figsize=size, squeeze=False, layout="constrained"
+    )
     for axes, (name, _, adf, samples) in zip(panels[0], stations, strict=True):
         mean, sigma = adf.mean, adf.var**0.5
         low, high = stats.norm.interval(LEVEL, mean, sigma)
@@ -92,9 +111,20 @@ def draw(stations):
         )
         _panel(axes, mean, sigma, samples)
         for end in low, high:
-            axes.axvline(end, color="k", linestyle="--", linewidth=1, label="its 99 % band" if end == low else None)
+            axes.axvline(
+                end,
+                color="k",
+                linestyle="--",
+                linewidth=1,
+                label="its 99 % band" if end == low else None,
+            )
         axes.set(title=f"{name}: σ {sigma:.3f} by ADF", xlabel="activation")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+    )
 
 
 def _panel(axes, mean, sigma, samples):

@@ -23,7 +23,9 @@ ROOT = NOTEBOOKS.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # nothing to install
 
 TAG = re.compile(r"\\tag\{([^}]*)\}")
-CITED = re.compile(r"(?<!\S)((?:\(\d+\.\d+\),? ?)*\(\d+\.\d+\))$")  # the end of a line, by itself or behind others
+CITED = re.compile(
+    r"(?<!\S)((?:\(\d+\.\d+\),? ?)*\(\d+\.\d+\))$"
+)  # the end of a line, by itself or behind others
 TABLE = NOTEBOOKS / "EQUATIONS.md"
 HEAD = """# The equations of the course
 
@@ -103,8 +105,12 @@ def measured():
     for equation in tqdm(test_equations.TABLE, unit=" equations", desc="equations"):
         c, limit = test_equations.sampling(equation)
         worst = np.unravel_index(abs(c.var_z).argmax(), c.var.shape)
-        ratio, half = (field[worst] / c.var[worst] for field in (c.sampled_var, limit * c.var_error))
-        size = f"{test_equations.error(equation):.0e}" + ("" if equation.exact else ", an approximation")
+        ratio, half = (
+            field[worst] / c.var[worst] for field in (c.sampled_var, limit * c.var_error)
+        )
+        size = f"{test_equations.error(equation):.0e}" + (
+            "" if equation.exact else ", an approximation"
+        )
         found[equation.tag] = size, f"{ratio:.3f} [{ratio - half:.3f}, {ratio + half:.3f}]"
     return found
 
@@ -114,13 +120,18 @@ def written(equations, code, tests, numbers):
     lines = []
     for tag in equations:
         path, section = equations[tag][0]
-        cells = [f"[{path.stem[:2]}]({path.name}), {section}", *(links(found.get(tag, ())) for found in (code, tests))]
+        cells = [
+            f"[{path.stem[:2]}]({path.name}), {section}",
+            *(links(found.get(tag, ())) for found in (code, tests)),
+        ]
         lines.append(f"| ({tag}) | " + " | ".join((*cells, *numbers.get(tag, ("", "")))) + " |\n")
     return HEAD + "".join(lines)
 
 
 def links(found):
-    return ", ".join(f"[{Path(place.path).name}:{place.line}](../{place.path}#L{place.line})" for place in found)
+    return ", ".join(
+        f"[{Path(place.path).name}:{place.line}](../{place.path}#L{place.line})" for place in found
+    )
 
 
 def main():

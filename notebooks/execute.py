@@ -19,7 +19,12 @@ SECONDS = 600  # per cell, at most
 def paths():
     """The lessons in reading order, each followed by its solutions."""
     lessons = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    return [path for lesson in lessons for path in (lesson, NOTEBOOKS / "solutions" / lesson.name) if path.exists()]
+    return [
+        path
+        for lesson in lessons
+        for path in (lesson, NOTEBOOKS / "solutions" / lesson.name)
+        if path.exists()
+    ]
 
 
 def execute(path, **variables):
@@ -39,7 +44,9 @@ def execute(path, **variables):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("paths", nargs="*", type=Path, help="notebooks; without any: all")
     with tqdm(parser.parse_args().paths or paths(), unit=" notebooks") as bar:
         for path in bar:

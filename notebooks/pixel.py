@@ -11,22 +11,36 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # adf lies next to this folder: nothing to install
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # adf lies next to this folder: nothing to install
 
 from adf import Adam, Gaussian, train_step
 from adf.backend import default_rng, to_host, xp
 from adf.data.synthetic import CELL, SIZE, generate
 from adf.files import checkpoint
-from adf.layers import BatchNorm2d, Concat, Conv2d, ConvTranspose2d, LeakyReLU, MaxPool2d, Sequential
+from adf.layers import (
+    BatchNorm2d,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    LeakyReLU,
+    MaxPool2d,
+    Sequential,
+)
 from adf.runs import Settings
 
 FAST = bool(os.environ.get("FAST"))
 LEVEL = 0.99  # of all bands and intervals
 
-NOISE_VAR = 0.05  # the variance of the noise on every pixel, in units of the variance of the whole image
+NOISE_VAR = (
+    0.05  # the variance of the noise on every pixel, in units of the variance of the whole image
+)
 IMAGE, CROP = {"seed": 3, "start": 3}, (slice(20, 52), slice(48, 80))
 NETWORK = Path(__file__).with_name("network.npz")
-SETTINGS = Settings(widths=[8, 16, 32], steps=600, learning_rate=1e-2, noise_var=NOISE_VAR, density_weight=1.0)
+SETTINGS = Settings(
+    widths=[8, 16, 32], steps=600, learning_rate=1e-2, noise_var=NOISE_VAR, density_weight=1.0
+)
 
 LAYERS = {  # what a reader calls them, and their kind in the books
     Conv2d: ("conv", "linear"),
@@ -84,7 +98,10 @@ def network(dtype="float32"):
 
 def _learned(segmenter):
     """(name, Parameter or running average) of all that training changes; the last values are the head's raw c1, c2."""
-    for kind, holders in ("value", segmenter.parameters()), ("statistic", segmenter.network.statistics()):
+    for kind, holders in (
+        ("value", segmenter.parameters()),
+        ("statistic", segmenter.network.statistics()),
+    ):
         yield from ((f"{kind}/{i}", holder) for i, holder in enumerate(holders))
 
 
@@ -154,10 +171,14 @@ def train():
     optimizer = Adam(learner.parameters())
     with tqdm(range(SETTINGS.steps), unit=" steps", desc="the network of the course") as bar:
         for step in bar:
-            images, classes = generate(SETTINGS.batch_size, SETTINGS.seed, start=step * SETTINGS.batch_size)
+            images, classes = generate(
+                SETTINGS.batch_size, SETTINGS.seed, start=step * SETTINGS.batch_size
+            )
             rows, columns = (slice(start, start + 64) for start in rng.integers(0, SIZE - 63, 2))
             optimizer.learning_rate = SETTINGS.learning_rate_at(step)
-            loss = train_step(learner, optimizer, images[..., rows, columns], classes[..., rows, columns])
+            loss = train_step(
+                learner, optimizer, images[..., rows, columns], classes[..., rows, columns]
+            )
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
     arrays = {name: to_host(holder.value) for name, holder in _learned(learner)}
     checkpoint.save(NETWORK, arrays, dataclasses.asdict(SETTINGS))

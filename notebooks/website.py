@@ -88,9 +88,13 @@ def relinked(text, path):
             return match[0]
         target = (path.parent / unquote(address.path)).resolve()
         if not (target.exists() or target in (INDEX, REFERENCE)):
-            raise FileNotFoundError(f"{path.relative_to(ROOT)} links to {address.path}, which does not exist")
+            raise FileNotFoundError(
+                f"{path.relative_to(ROOT)} links to {address.path}, which does not exist"
+            )
         targets.append(target)
-        to = os.path.relpath(site(target), site(path).parent) + (f"#{address.fragment}" if address.fragment else "")
+        to = os.path.relpath(site(target), site(path).parent) + (
+            f"#{address.fragment}" if address.fragment else ""
+        )
         return f'{match[1]}"{html.escape(to)}"'
 
     return re.sub(r'(<(?:a|img)\b[^>]*?\s(?:href|src)=)"([^"]*)"', link, text), targets
@@ -108,7 +112,12 @@ def page(path):
         body = home + reference()
     elif path.is_dir():
         files = sorted(file.name for file in path.glob("*.py"))
-        body = home + "<ul>" + "".join(f'<li><a href="{path.name}/{name}">{name}</a></li>' for name in files) + "</ul>"
+        body = (
+            home
+            + "<ul>"
+            + "".join(f'<li><a href="{path.name}/{name}">{name}</a></li>' for name in files)
+            + "</ul>"
+        )
     elif path.suffix == ".md":
         body = home + markdown2html(path.read_text(encoding="utf-8"))
     else:
@@ -121,7 +130,9 @@ def page(path):
 def source(path):
     """A file with line numbers, each of which can be linked to, as on GitHub: gaussian.py.html#L6."""
     lexer = get_lexer_for_filename(path.name if path.suffix == ".py" else "plain.txt")
-    text = highlight(path.read_text(encoding="utf-8"), lexer, HtmlFormatter(linenos="inline", linespans="L"))
+    text = highlight(
+        path.read_text(encoding="utf-8"), lexer, HtmlFormatter(linenos="inline", linespans="L")
+    )
     return text.replace('<span id="L-', '<span id="L')
 
 
@@ -136,7 +147,11 @@ def around(path):
         links |= {f"{way} {file.stem[:2]}": file for way, file in (("←", lessons[i - 1]),) if i}
         links |= {f"{file.stem[:2]} →": file for file in lessons[i + 1 : i + 2]}
     links |= {"Solutions" if here == NOTEBOOKS else "Lesson": beside} if beside in files else {}
-    return BAR.format(" · ".join(f'<a href="{os.path.relpath(to, here)}">{name}</a>' for name, to in links.items()))
+    return BAR.format(
+        " · ".join(
+            f'<a href="{os.path.relpath(to, here)}">{name}</a>' for name, to in links.items()
+        )
+    )
 
 
 def paragraph(name, text):
@@ -155,9 +170,18 @@ def course():
         links = f'<a href="notebooks/{path.name}">{html.escape(title)}</a>'
         solutions = f'<a href="notebooks/solutions/{path.name}">solutions</a>'
         rows.append(f"<tr><td>{links}<br>{solutions}</td><td>{question}</td><td>{time}</td></tr>")
-    table = "<table><tr><th>lesson</th><th>the question</th><th>time</th></tr>" + "".join(rows) + "</table>"
-    more = {"reference.html": "Reference: the public names of the library", "README.md": "What it is, and how to start"}
-    more |= {"notebooks/EQUATIONS.md": "Every equation: where it is derived, computed, tested, and how exact it is"}
+    table = (
+        "<table><tr><th>lesson</th><th>the question</th><th>time</th></tr>"
+        + "".join(rows)
+        + "</table>"
+    )
+    more = {
+        "reference.html": "Reference: the public names of the library",
+        "README.md": "What it is, and how to start",
+    }
+    more |= {
+        "notebooks/EQUATIONS.md": "Every equation: where it is derived, computed, tested, and how exact it is"
+    }
     more = {to: text for to, text in more.items() if to == REFERENCE.name or (ROOT / to).exists()}
     lines = "".join(f'<li><a href="{to}">{text}</a></li>' for to, text in more.items())
     return f"<h1>Assumed density filtering: the course</h1><ul>{lines}</ul>{table}"
@@ -165,7 +189,11 @@ def course():
 
 def reference():
     """A section for each public name of the library: its signature, its docstring, its own methods."""
-    parts = ["<h1>Reference</h1>", f"<pre>{html.escape(inspect.getdoc(adf))}</pre>", '<p class="names">']
+    parts = [
+        "<h1>Reference</h1>",
+        f"<pre>{html.escape(inspect.getdoc(adf))}</pre>",
+        '<p class="names">',
+    ]
     parts += [f'<a href="#{name}">{name}</a> ' for name in adf.__all__]
     for name in adf.__all__:
         thing = getattr(adf, name)
@@ -173,8 +201,15 @@ def reference():
         members = vars(thing).items() if inspect.isclass(thing) or inspect.ismodule(thing) else ()
         for own, member in members:
             member = getattr(member, "fget", member)  # of a property, what computes it
-            inside = getattr(member, "__module__", None) == getattr(thing, "__module__", thing.__name__)
-            if inspect.isroutine(member) and inside and not own.startswith("_") and inspect.getdoc(member):
+            inside = getattr(member, "__module__", None) == getattr(
+                thing, "__module__", thing.__name__
+            )
+            if (
+                inspect.isroutine(member)
+                and inside
+                and not own.startswith("_")
+                and inspect.getdoc(member)
+            ):
                 parts += [f"<h3>{name}.{own}</h3>", described(own, member)]
     return "".join(parts)
 

@@ -61,7 +61,9 @@ SING = name("hostile", "sing") + b")R"  # the canary: this call does what pickle
 
 
 def storage(kind="FloatStorage", size=12, key=KEY, *rest: bytes) -> bytes:
-    return row(text("storage"), name("torch", kind), text(key), text("cpu"), whole(size), *rest) + b"Q"
+    return (
+        row(text("storage"), name("torch", kind), text(key), text("cpu"), whole(size), *rest) + b"Q"
+    )
 
 
 def rebuilt(numbers: bytes, offset=0, shape=(3, 4), strides=(4, 1)) -> bytes:
@@ -76,7 +78,9 @@ def legacy(tensor: bytes, numbers=bytes(48), count=12, keys=KEYS, little=b"\x88"
     return heads + pickled(tensor) + pickled(keys) + struct.pack("<q", count) + numbers
 
 
-def zipped(members: dict[str, bytes] | list, top="archive/", compression=zipfile.ZIP_STORED) -> bytes:
+def zipped(
+    members: dict[str, bytes] | list, top="archive/", compression=zipfile.ZIP_STORED
+) -> bytes:
     """A zip archive of (name, content); names may come twice in a list."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
@@ -86,18 +90,28 @@ def zipped(members: dict[str, bytes] | list, top="archive/", compression=zipfile
 
 
 def tensor_zip(tensor: bytes, numbers=bytes(48), key=KEY, **extra: bytes) -> bytes:
-    members = {"data.pkl": pickled(tensor), "byteorder": b"little", f"data/{key}": numbers, "version": b"3\n"}
+    members = {
+        "data.pkl": pickled(tensor),
+        "byteorder": b"little",
+        f"data/{key}": numbers,
+        "version": b"3\n",
+    }
     return zipped(members | extra)
 
 
 def tensor_file(array: np.ndarray, zip_format=True, offset=0, view=None) -> bytes:
     """A .pt file whose storage is `array` and whose tensor is all of it, or the `view` (shape, strides) at `offset`."""
-    shape, strides = view or (array.shape, [math.prod(array.shape[i + 1 :]) for i in range(array.ndim)])
+    shape, strides = view or (
+        array.shape,
+        [math.prod(array.shape[i + 1 :]) for i in range(array.ndim)],
+    )
     kind = KINDS[array.dtype.str[1:]]
     numbers = array.tobytes()
     if zip_format:
         return tensor_zip(rebuilt(storage(kind, array.size), offset, shape, strides), numbers)
-    return legacy(rebuilt(storage(kind, array.size, KEY, b"N"), offset, shape, strides), numbers, array.size)
+    return legacy(
+        rebuilt(storage(kind, array.size, KEY, b"N"), offset, shape, strides), numbers, array.size
+    )
 
 
 def put(path: Path, content: bytes):
@@ -113,7 +127,10 @@ def sing():
     songs.append("a file ran code")
 
 
-for codec in ("cp437", "raw_unicode_escape"):  # zipfile and pickletools import them at need, which would be heard
+for codec in (
+    "cp437",
+    "raw_unicode_escape",
+):  # zipfile and pickletools import them at need, which would be heard
     codecs.lookup(codec)
 _heard = None
 

@@ -60,17 +60,34 @@ METHODS = {
 ATTRIBUTES = ("T", "dtype", "ndim", "shape", "size", "strides")
 OTHERS = ("fuse", "ndarray")  # written out below
 
-FUSABLE = {*UFUNCS, *SPECIAL, "where"}  # inside cupy.fuse; the other functions want an array and get a variable
+FUSABLE = {
+    *UFUNCS,
+    *SPECIAL,
+    "where",
+}  # inside cupy.fuse; the other functions want an array and get a variable
 DTYPES = "?bhilqBHILQefdFD"  # cupy/_core/fusion.pyx: _dtype_list
 SCALARS = (bool, int, float, complex, np.number, np.bool_)
 
-OPERATORS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "pow": np.power}
-OPERATORS |= {"floordiv": np.floor_divide, "mod": np.remainder, "lshift": np.left_shift, "rshift": np.right_shift}
+OPERATORS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.true_divide,
+    "pow": np.power,
+}
+OPERATORS |= {
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "lshift": np.left_shift,
+    "rshift": np.right_shift,
+}
 OPERATORS |= {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
 COMPARISONS = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}
 COMPARISONS |= {"eq": np.equal, "ne": np.not_equal}
 
-waits = collections.Counter()  # how often the host waited for the device, by what it asked; and "upload"
+waits = (
+    collections.Counter()
+)  # how often the host waited for the device, by what it asked; and "upload"
 
 
 def call(function, *args, **kwargs):
@@ -92,7 +109,9 @@ def _variables(value):
 def _inside(value):
     if isinstance(value, Variable):
         return value._host
-    if isinstance(value, np.ndarray) or (isinstance(value, np.generic) and not isinstance(value, SCALARS)):
+    if isinstance(value, np.ndarray) or (
+        isinstance(value, np.generic) and not isinstance(value, SCALARS)
+    ):
         raise TypeError(f"Unsupported type {type(value)}")
     if isinstance(value, dict):
         return {key: _inside(item) for key, item in value.items()}
@@ -120,7 +139,9 @@ class Variable:
 
     __slots__ = ("_host",)
     __hash__ = None
-    __array_ufunc__ = None  # NumPy's functions raise TypeError, its scalars leave the operator to us
+    __array_ufunc__ = (
+        None  # NumPy's functions raise TypeError, its scalars leave the operator to us
+    )
 
     def __init__(self, host):
         self._host = host
@@ -142,7 +163,9 @@ class Variable:
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
-    def __array_function__(self, function, *args):  # stricter than CuPy, which calls its own: but the core says xp
+    def __array_function__(
+        self, function, *args
+    ):  # stricter than CuPy, which calls its own: but the core says xp
         raise TypeError(f"numpy.{function.__name__} of a CuPy array")
 
 
@@ -224,7 +247,11 @@ def _method(name):
 for _name, _function in (OPERATORS | COMPARISONS).items():
     setattr(Variable, f"__{_name}__", _operator(_function))
 for _name, _function in OPERATORS.items():  # 2 ** x is not for cupy.fuse
-    setattr(ndarray if _name == "pow" else Variable, f"__r{_name}__", _operator(_function, reflected=True))
+    setattr(
+        ndarray if _name == "pow" else Variable,
+        f"__r{_name}__",
+        _operator(_function, reflected=True),
+    )
     setattr(Variable, f"__i{_name}__", _in_place(_function))
 for _name in METHODS.keys() - {"get"}:
     setattr(Variable if _name in ("astype", "copy") else ndarray, _name, _method(_name))
@@ -264,9 +291,15 @@ def fuse(kernel_name):
             if not all(isinstance(a, ndarray) for a in arrays):
                 raise TypeError(f"Invalid argument type for {kernel_name!r}")
             results = function(*(Variable(a._host) for a in arrays))
-            if not all(type(r) is Variable for r in (results if isinstance(results, tuple) else (results,))):
+            if not all(
+                type(r) is Variable for r in (results if isinstance(results, tuple) else (results,))
+            ):
                 raise TypeError("Fusion function can't return anything but its own variables")
-            return tuple(ndarray(r._host) for r in results) if isinstance(results, tuple) else ndarray(results._host)
+            return (
+                tuple(ndarray(r._host) for r in results)
+                if isinstance(results, tuple)
+                else ndarray(results._host)
+            )
 
         return fused
 
@@ -275,7 +308,10 @@ def fuse(kernel_name):
 
 def modules():
     """Name -> module: cupy and cupyx.scipy.special, with the names above and no others."""
-    found = {name: types.ModuleType(name) for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special")}
+    found = {
+        name: types.ModuleType(name)
+        for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special")
+    }
     cupy, special = found["cupy"], found["cupyx.scipy.special"]
     for name, parameters in (UFUNCS | FUNCTIONS).items():
         *path, last = name.split(".")

@@ -13,7 +13,11 @@ from adf import backend
 PACKAGE = Path(backend.__file__).parent
 # The theory, but for the two files that name an array library on purpose.
 CORE = [
-    *(path for path in PACKAGE.glob("[a-z]*.py") if path.name not in ("backend.py", "montecarlo.py")),
+    *(
+        path
+        for path in PACKAGE.glob("[a-z]*.py")
+        if path.name not in ("backend.py", "montecarlo.py")
+    ),
     *(PACKAGE / "layers").glob("*.py"),
     *(PACKAGE / "models").glob("*.py"),
     PACKAGE / "engine" / "plain.py",

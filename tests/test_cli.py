@@ -34,7 +34,9 @@ sys.exit(main(sys.argv[1:]))
 def process(*args, program=("-c", IMPATIENT), **options):
     """The command line in a process of its own."""
     command = [sys.executable, *program, *map(str, args)]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options)
+    return subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +68,16 @@ def test_train_writes_what_it_promises(trained):
     names = {path.name for path in trained.iterdir()}
     assert {"checkpoint.npz", "log.csv", "overview.png"} <= names
     lines = (trained / "log.csv").read_text().splitlines()
-    assert lines[0] == "step,loss,learning_rate" and [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+    assert lines[0] == "step,loss,learning_rate" and [line.split(",")[0] for line in lines[1:]] == [
+        "1",
+        "2",
+    ]
     arrays, settings = checkpoint.load(trained / "checkpoint.npz")
     assert settings["step"] == 2 and settings["system"] == "adf-unet"
     assert settings["noise_var"] == runs.Settings().noise_var
-    assert np.load(trained / "checkpoint.npz", allow_pickle=False)["value/network.layers.0.layers.0.layers.0.weight"].shape == (16, 1, 3, 3)
+    assert np.load(trained / "checkpoint.npz", allow_pickle=False)[
+        "value/network.layers.0.layers.0.layers.0.weight"
+    ].shape == (16, 1, 3, 3)
     segmenter = runs.load(trained).segmenter
     assert len(arrays) == 3 * len(segmenter.parameters()) + len(segmenter.network.statistics())
 
@@ -88,7 +95,10 @@ def test_evaluate_prints_the_table(trained, capsys, tmp_path):
 
 
 def test_budget_writes_a_table_and_a_picture(trained, tmp_path):
-    assert main(["budget", str(trained), "--images", "1", "--samples", "4", "--out", str(tmp_path)]) == 0
+    assert (
+        main(["budget", str(trained), "--images", "1", "--samples", "4", "--out", str(tmp_path)])
+        == 0
+    )
     text = (tmp_path / "error_budget.md").read_text()
     assert " Conv2d, 3 x 128 x 128 |" in text and "--samples 4`" in text and "nan" not in text
     assert (tmp_path / "error_budget.png").stat().st_size > 10_000
@@ -124,7 +134,10 @@ def test_train_on_a_folder(tmp_path):
     for split in ("train", "val"):
         for name in ("1", "2", "3"):
             write_sample(tmp_path / "yeast" / split, name)
-    assert main(["train", *QUICK, "--data", str(tmp_path / "yeast"), "--out", str(tmp_path / "run")]) == 0
+    assert (
+        main(["train", *QUICK, "--data", str(tmp_path / "yeast"), "--out", str(tmp_path / "run")])
+        == 0
+    )
 
 
 def refused(capsys, *args, status=2):
@@ -204,7 +217,9 @@ def test_train_refuses_a_bad_folder(make, tmp_path, capsys):
 
 
 def truncated(path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(path.with_suffix(".png"))
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(
+        path.with_suffix(".png")
+    )
     path.with_suffix(".png").write_bytes(path.with_suffix(".png").read_bytes()[:700])
     return path.with_suffix(".png")
 
@@ -259,7 +274,18 @@ def test_predict_refuses_a_bad_image(kind, trained, tmp_path, capsys):
 def test_predict_hints_at_the_scale_of_a_large_image(trained, tmp_path, capsys):
     for side, hinted in ((256, False), (257, True)):
         np.save(tmp_path / f"{side}.npy", np.random.default_rng(0).normal(size=(side, side)))
-        assert main(["predict", str(trained), str(tmp_path / f"{side}.npy"), "--out", str(tmp_path / "out")]) == 0
+        assert (
+            main(
+                [
+                    "predict",
+                    str(trained),
+                    str(tmp_path / f"{side}.npy"),
+                    "--out",
+                    str(tmp_path / "out"),
+                ]
+            )
+            == 0
+        )
         assert ("scale it down" in capsys.readouterr().out) == hinted
 
 
@@ -272,7 +298,9 @@ def test_predict_goes_on_after_a_bad_image(trained, tmp_path, capsys):
 
 
 def test_predict_refuses_two_images_of_one_name(trained, tmp_path, capsys):
-    assert "overwrite" in refused(capsys, "predict", trained, "x/a.png", "y/a.tif", "--out", tmp_path / "out")
+    assert "overwrite" in refused(
+        capsys, "predict", trained, "x/a.png", "y/a.tif", "--out", tmp_path / "out"
+    )
 
 
 def test_predict_overwrites_nothing_beside_the_image(trained, tmp_path, capsys):
@@ -288,7 +316,9 @@ def test_predict_overwrites_nothing_beside_the_image(trained, tmp_path, capsys):
 
 def test_predict_on_a_full_disk_leaves_nothing(trained, tmp_path):
     def full():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # labels and std fit, the overview does not
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (20_000, 20_000)
+        )  # labels and std fit, the overview does not
 
     image = pictures(tmp_path)[0]
     failed = process("predict", trained, image, "--out", tmp_path / "out", preexec_fn=full)
@@ -304,7 +334,17 @@ def test_a_wrong_number_of_threads_writes_nothing(tmp_path, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "damage", ["missing", "truncated", "flipped", "foreign", "other arrays", "other settings", "no step", "wide"]
+    "damage",
+    [
+        "missing",
+        "truncated",
+        "flipped",
+        "foreign",
+        "other arrays",
+        "other settings",
+        "no step",
+        "wide",
+    ],
 )
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
 def test_a_bad_checkpoint_is_refused(command, damage, trained, tmp_path, capsys):
@@ -337,7 +377,9 @@ def test_a_bad_checkpoint_is_refused(command, damage, trained, tmp_path, capsys)
 def test_a_run_is_not_overwritten_and_a_finished_one_not_changed(trained, capsys):
     before = (trained / "checkpoint.npz").read_bytes()
     assert "--resume" in refused(capsys, "train", *QUICK, "--out", trained)
-    assert "steps 2 (now 3)" in refused(capsys, "train", "--steps", 3, "--batch-size", 1, "--out", trained, "--resume")
+    assert "steps 2 (now 3)" in refused(
+        capsys, "train", "--steps", 3, "--batch-size", 1, "--out", trained, "--resume"
+    )
     for given in ((), QUICK):  # what is not given comes from the checkpoint
         assert main(["train", *given, "--out", str(trained), "--resume"]) == 0
         assert (trained / "checkpoint.npz").read_bytes() == before
@@ -351,7 +393,9 @@ def test_killed_and_resumed_ends_the_same(tmp_path, monkeypatch):
     log, kills = interrupted / "log.csv", 0
     for steps in (1, 3):
         training = process(*command, interrupted, "--resume")
-        while training.poll() is None and (not log.exists() or len(log.read_text().splitlines()) <= steps):
+        while training.poll() is None and (
+            not log.exists() or len(log.read_text().splitlines()) <= steps
+        ):
             time.sleep(0.005)
         training.send_signal(signal.SIGKILL)
         training.communicate()
@@ -380,7 +424,9 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
     assert (run / "checkpoint.npz").read_bytes() == before and len(list(run.glob("*.npz"))) == 1
 
 
-@pytest.mark.parametrize("value, message", [("torch", "unknown"), ("", "unknown"), ("cupy", "ADF_BACKEND=cupy")])
+@pytest.mark.parametrize(
+    "value, message", [("torch", "unknown"), ("", "unknown"), ("cupy", "ADF_BACKEND=cupy")]
+)
 def test_a_backend_that_cannot_be_had_is_one_line(value, message):
     if value == "cupy" and os.environ.get("ADF_BACKEND") == "cupy":
         pytest.skip("there is a GPU")

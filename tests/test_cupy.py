@@ -30,7 +30,9 @@ def answers():
             found |= {f"{dtype} {name} {i}": to_host(field) for i, field in enumerate(fields)}
     model, (images, labels) = segmenter(), batch()
     optimizer = adf.Adam(model.parameters(), 1e-3)
-    found["float32 losses"] = np.array([adf.train_step(model, optimizer, images, labels) for _ in range(3)])
+    found["float32 losses"] = np.array(
+        [adf.train_step(model, optimizer, images, labels) for _ in range(3)]
+    )
     found["float32 probabilities"] = adf.predict(model, images).probabilities
     return found
 
@@ -40,12 +42,16 @@ def test_cupy_agrees_with_numpy(tmp_path):
     code = "import sys; sys.path.insert(0, 'tests'); from test_cupy import answers; import numpy; "
     code += "numpy.savez(sys.argv[1], **answers())"
     root, environment = Path(__file__).parents[1], {**os.environ, "ADF_BACKEND": "numpy"}
-    subprocess.run([sys.executable, "-c", code, tmp_path / "numpy.npz"], cwd=root, env=environment, check=True)
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "numpy.npz"], cwd=root, env=environment, check=True
+    )
     reference, got = np.load(tmp_path / "numpy.npz"), answers()
     assert set(reference.files) == set(got) and len(got) > 300
     for name, want in reference.items():
         tolerance = TOLERANCE[name.split()[0]]
-        np.testing.assert_allclose(got[name], want, rtol=tolerance, atol=tolerance * np.abs(want).max(), err_msg=name)
+        np.testing.assert_allclose(
+            got[name], want, rtol=tolerance, atol=tolerance * np.abs(want).max(), err_msg=name
+        )
 
 
 def test_the_comparison_has_something_to_compare():

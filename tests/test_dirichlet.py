@@ -13,7 +13,9 @@ SMOOTHING = 0.01
 
 
 def logits(rng, shape=(2, 3, 4, 5), dtype="float64"):
-    return Gaussian(*(xp.asarray(f.astype(dtype)) for f in (3 * rng.normal(size=shape), 2 * rng.random(shape))))
+    return Gaussian(
+        *(xp.asarray(f.astype(dtype)) for f in (3 * rng.normal(size=shape), 2 * rng.random(shape)))
+    )
 
 
 def head(raw1=-1.0, raw2=0.5):
@@ -34,7 +36,9 @@ def test_concentration_is_the_formula():
 def test_evidence_falls_with_the_variance():
     """alpha_0 = 1 / s: one published script has it the other way round."""
     x = logits(np.random.default_rng(0))
-    low, high = (xp.exp(head().predict(Gaussian(x.mean, k * x.var)).mean).sum(axis=1) for k in (1, 4))
+    low, high = (
+        xp.exp(head().predict(Gaussian(x.mean, k * x.var)).mean).sum(axis=1) for k in (1, 4)
+    )
     assert bool((high < low).all())
 
 
@@ -44,7 +48,8 @@ def test_likelihood_is_that_of_scipy():
     loss, _ = dirichlet_nll(xp.log(xp.asarray(alpha)), xp.asarray(labels), SMOOTHING)
     target = (1 - SMOOTHING) * np.eye(3) + SMOOTHING / 3  # (7.9)
     want = sum(
-        -stats.dirichlet(alpha[n, :, i, j]).logpdf(target[labels[n, i, j]]) for n, i, j in np.ndindex(labels.shape)
+        -stats.dirichlet(alpha[n, :, i, j]).logpdf(target[labels[n, i, j]])
+        for n, i, j in np.ndindex(labels.shape)
     )
     np.testing.assert_allclose(float(loss), want, rtol=1e-12)  # (7.8)
 
@@ -74,7 +79,9 @@ def test_gradient_of_head_and_likelihood():
     for field in (0, 1):
         d = random_like(rng, x)[field]
         up, down = (loss(x._replace(**{x._fields[field]: x[field] + h * d})) for h in (step, -step))
-        np.testing.assert_allclose((up - down) / (2 * step), float((dx[field] * d).sum()), rtol=1e-6)  # (7.14)
+        np.testing.assert_allclose(
+            (up - down) / (2 * step), float((dx[field] * d).sum()), rtol=1e-6
+        )  # (7.14)
     for p in layer.parameters():
         p.value = p.value + step
         up = loss(x)
@@ -92,7 +99,14 @@ def test_gradient_of_the_head_alone():
     dy = Gaussian(xp.asarray(rng.normal(size=y.mean.shape)))
     dx, direction, step = back(dy), random_like(rng, x), 1e-6
     up, down = (
-        float((layer.predict(Gaussian(*(f + h * d for f, d in zip(x, direction, strict=True)))).mean * dy.mean).sum())
+        float(
+            (
+                layer.predict(
+                    Gaussian(*(f + h * d for f, d in zip(x, direction, strict=True)))
+                ).mean
+                * dy.mean
+            ).sum()
+        )
         for h in (step, -step)
     )
     analytic = sum(float((f * d).sum()) for f, d in zip(dx, direction, strict=True))
@@ -107,17 +121,27 @@ def test_finite_at_the_extremes(raw, dtype):
     a, b, c = (g.ravel() for g in np.meshgrid(values, values, values))
     for var in ((0, 0, 0), (1e-12, 1e-12, 1e-12), (0, 1e-12, 1), (0, 1e6, 1e6), (1e6, 1e6, 1e6)):
         mean = xp.asarray(np.stack([a, b, c])[None, :, None, :].astype(dtype))
-        x = Gaussian(mean, xp.zeros_like(mean) + xp.asarray(np.array(var, dtype).reshape(1, 3, 1, 1)))
+        x = Gaussian(
+            mean, xp.zeros_like(mean) + xp.asarray(np.array(var, dtype).reshape(1, 3, 1, 1))
+        )
         layer = DirichletHead(raw)
         for label in range(3):
             log_alpha, back = layer.forward(x)
-            loss, loss_back = dirichlet_nll(log_alpha.mean, xp.full((1, 1, a.size), label), SMOOTHING)
+            loss, loss_back = dirichlet_nll(
+                log_alpha.mean, xp.full((1, 1, a.size), label), SMOOTHING
+            )
             dx = back(Gaussian(loss_back(1.0)))
             assert np.isfinite(float(loss)) and all(bool(xp.isfinite(f).all()) for f in dx)
             assert dx.mean.dtype == dx.var.dtype == dtype
             assert all(bool(xp.isfinite(p.grad).all()) for p in layer.parameters())
         d = Dirichlet(xp.exp(log_alpha.mean))
-        for field in (d.probabilities, d.class_std, d.entropy, d.expected_entropy, d.mutual_information):
+        for field in (
+            d.probabilities,
+            d.class_std,
+            d.entropy,
+            d.expected_entropy,
+            d.mutual_information,
+        ):
             assert bool(xp.isfinite(field).all())
 
 
@@ -161,4 +185,6 @@ def test_uncertainties_against_samples():
     np.testing.assert_allclose(to_host(d.entropy)[0, 0], -(m * np.log(m)).sum(axis=1), rtol=1e-12)
     information = to_host(d.mutual_information)[0, 0]
     np.testing.assert_allclose(information, to_host(d.entropy - d.expected_entropy)[0, 0])  # (7.7)
-    assert np.all(np.diff(information[1:]) < 0) and np.all(information > 0)  # more evidence, less left to learn
+    assert np.all(np.diff(information[1:]) < 0) and np.all(
+        information > 0
+    )  # more evidence, less left to learn

@@ -11,7 +11,11 @@ from adf.studies.verification.reference import maximum as exact_maximum
 
 DTYPES = ("float32", "float64")
 SLOPES = (0.0, 0.01, 0.2, 1.0)
-Z = np.unique(np.concatenate([np.linspace(-10, 10, 81), [-1e-3, 0, 1e-3, -1.72, 30, 63.9, 64, 64.1, 100, 1000]]))
+Z = np.unique(
+    np.concatenate(
+        [np.linspace(-10, 10, 81), [-1e-3, 0, 1e-3, -1.72, 30, 63.9, 64, 64.1, 100, 1000]]
+    )
+)
 SIGMA = 10.0 ** np.arange(-6, 7)
 
 
@@ -24,7 +28,10 @@ def grid(dtype):
 
 def ulps(value, exact, scale, dtype):
     """Error in units of the last place of `scale`."""
-    error = [abs(float((mpmath.mpf(float(v)) - e) / s)) for v, e, s in zip(value, exact, scale, strict=True)]
+    error = [
+        abs(float((mpmath.mpf(float(v)) - e) / s))
+        for v, e, s in zip(value, exact, scale, strict=True)
+    ]
     return np.array(error) / np.finfo(dtype).eps
 
 
@@ -32,7 +39,9 @@ def ulps(value, exact, scale, dtype):
 @pytest.mark.parametrize("slope", SLOPES)
 def test_leaky_relu_to_the_last_digits(slope, dtype):
     mean, var, z = grid(dtype)
-    y_mean, y_var = (to_host(y) for y in moments.leaky_relu(xp.asarray(mean), xp.asarray(var), slope))
+    y_mean, y_var = (
+        to_host(y) for y in moments.leaky_relu(xp.asarray(mean), xp.asarray(var), slope)
+    )
     assert y_mean.dtype == y_var.dtype == dtype
     exact = [exact_leaky_relu(float(m), float(v), slope) for m, v in zip(mean, var, strict=True)]
     crossing = 0.3 * np.sqrt(var.astype("float64")) * (slope > 0)  # a leaky mean crosses zero
@@ -65,17 +74,25 @@ def test_maximum_to_the_last_digits(dtype):
     rng = np.random.default_rng(0)
     count = 600
     sigma_a, ratio = 10 ** rng.uniform(-6, 6, count), 10 ** rng.uniform(-3, 3, count)
-    gap = rng.uniform(-10, 10, count) * sigma_a * np.hypot(1, ratio) * rng.choice([0, 1e-3, 1], count)
+    gap = (
+        rng.uniform(-10, 10, count) * sigma_a * np.hypot(1, ratio) * rng.choice([0, 1e-3, 1], count)
+    )
     middle = rng.normal(size=count) * sigma_a * rng.choice([0, 1, 1000], count)
-    a, va, b, vb = (x.astype(dtype) for x in (middle + gap, sigma_a**2, middle, (ratio * sigma_a) ** 2))
+    a, va, b, vb = (
+        x.astype(dtype) for x in (middle + gap, sigma_a**2, middle, (ratio * sigma_a) ** 2)
+    )
     y_mean, y_var = (to_host(y) for y in moments.maximum(*(xp.asarray(x) for x in (a, va, b, vb))))
     exact = [exact_maximum(*map(float, row)) for row in zip(a, va, b, vb, strict=True)]
     s = np.sqrt(va.astype("float64") + vb)
     # A mean may cross zero: its error is relative to the means and the spread that went in. t = |a - b| / s is as
     # rounded as a - b is, where both are large: hence the second term of the bound.
-    mean_error = ulps(y_mean, [e[0] for e in exact], np.abs(a.astype("f8")) + np.abs(b.astype("f8")) + s, dtype)
+    mean_error = ulps(
+        y_mean, [e[0] for e in exact], np.abs(a.astype("f8")) + np.abs(b.astype("f8")) + s, dtype
+    )
     var_error = ulps(y_var, [e[1] for e in exact], [e[1] for e in exact], dtype)
-    bound = 64 + ((a.astype("f8") - b) / s) ** 2 + (np.abs(a.astype("f8")) + np.abs(b.astype("f8"))) / s
+    bound = (
+        64 + ((a.astype("f8") - b) / s) ** 2 + (np.abs(a.astype("f8")) + np.abs(b.astype("f8"))) / s
+    )
     assert np.all(mean_error <= 64), mean_error.max()
     assert np.all(var_error <= bound), (var_error / bound).max()
 
@@ -85,10 +102,17 @@ def test_leaky_relu_derivatives(slope):
     """Against central differences of the 120-digit moments, which have no rounding to speak of."""
     z = np.array([-9, -3, -1, -1e-3, 0.0, 1e-3, 0.5, 2, 6])
     mean, var = z * 0.7, np.full(len(z), 0.49)
-    got = np.array([to_host(d) for d in moments.leaky_relu_derivatives(xp.asarray(mean), xp.asarray(var), slope)])
+    got = np.array(
+        [
+            to_host(d)
+            for d in moments.leaky_relu_derivatives(xp.asarray(mean), xp.asarray(var), slope)
+        ]
+    )
     for which in (0, 1):
         for i, point in enumerate(zip(mean, var, strict=True)):
-            want = derivatives(lambda m, v, which=which: exact_leaky_relu(m, v, slope)[which], point)
+            want = derivatives(
+                lambda m, v, which=which: exact_leaky_relu(m, v, slope)[which], point
+            )
             np.testing.assert_allclose(got[which::2, i], want, rtol=1e-10, atol=1e-25)  # (3.9)
 
 
@@ -96,7 +120,9 @@ def test_maximum_derivatives():
     rng = np.random.default_rng(1)
     inputs = rng.normal(size=(4, 24))
     inputs[1::2] = np.exp(inputs[1::2])
-    d = np.array([to_host(d) for d in moments.maximum_derivatives(*(xp.asarray(x) for x in inputs))])
+    d = np.array(
+        [to_host(d) for d in moments.maximum_derivatives(*(xp.asarray(x) for x in inputs))]
+    )
     got = np.array([d[[0, 2, 4, 2]], [d[1], d[3], -d[1], d[5]]])
     for which in (0, 1):
         for i in range(24):
@@ -108,19 +134,31 @@ def test_maximum_derivatives():
 def test_moments_with_derivatives_are_the_moments_and_the_derivatives(dtype):
     """To the bit on a CPU, so that `predict` is `forward`; on a GPU to rounding: each is a kernel of its own."""
     x = np.random.default_rng(3).random((4, 1000)) * [[4], [1], [4], [1]] - [[2], [0], [2], [0]]
-    x, tolerance = [xp.asarray(row.astype(dtype)) for row in x], 0 if backend.name == "numpy" else 1e-5
+    x, tolerance = (
+        [xp.asarray(row.astype(dtype)) for row in x],
+        0 if backend.name == "numpy" else 1e-5,
+    )
     for name, args in (("leaky_relu", (*x[:2], 0.2)), ("maximum", x)):
-        both, alone, derivatives = (getattr(moments, name + end) for end in ("_with_derivatives", "", "_derivatives"))
+        both, alone, derivatives = (
+            getattr(moments, name + end) for end in ("_with_derivatives", "", "_derivatives")
+        )
         for got, want in zip(both(*args), (*alone(*args), *derivatives(*args)), strict=True):
             np.testing.assert_allclose(to_host(got), to_host(want), rtol=tolerance, atol=tolerance)
 
 
 def test_vector_jacobian_product():
     rng = np.random.default_rng(4)
-    jacobian, row = rng.normal(size=(10, 2, 2)), rng.normal(size=(10, 1, 2))  # of E[y], Var[y] by mu, sigma^2
+    jacobian, row = (
+        rng.normal(size=(10, 2, 2)),
+        rng.normal(size=(10, 1, 2)),
+    )  # of E[y], Var[y] by mu, sigma^2
     columns = (jacobian[:, 0, 0], jacobian[:, 1, 0], jacobian[:, 0, 1], jacobian[:, 1, 1])
-    got = moments.vector_jacobian_product(*(xp.asarray(a) for a in (row[:, 0, 0], row[:, 0, 1], *columns)))
-    np.testing.assert_allclose(np.stack([to_host(g) for g in got], 1), (row @ jacobian)[:, 0], rtol=1e-13)  # (6.1)
+    got = moments.vector_jacobian_product(
+        *(xp.asarray(a) for a in (row[:, 0, 0], row[:, 0, 1], *columns))
+    )
+    np.testing.assert_allclose(
+        np.stack([to_host(g) for g in got], 1), (row @ jacobian)[:, 0], rtol=1e-13
+    )  # (6.1)
 
 
 def derivatives(function, point):
@@ -129,7 +167,10 @@ def derivatives(function, point):
         point = [mpmath.mpf(float(x)) for x in point]
         steps = [[x + h * (i == j) for j, x in enumerate(point)] for i in range(len(point))]
         back = [[x - h * (i == j) for j, x in enumerate(point)] for i in range(len(point))]
-        return [float((function(*up) - function(*down)) / (2 * h)) for up, down in zip(steps, back, strict=True)]
+        return [
+            float((function(*up) - function(*down)) / (2 * h))
+            for up, down in zip(steps, back, strict=True)
+        ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -144,7 +185,11 @@ def test_any_finite_input_gives_finite_moments(dtype):
     i, j = (g.ravel() for g in np.meshgrid(np.arange(len(mean)), np.arange(len(mean))))
     pairs = [xp.asarray(x) for x in (mean[i], var[i], mean[j], var[j])]
     y = moments.maximum_with_derivatives(*pairs)
-    assert len(i) == (2 * 8 * 8) ** 2 and all(bool(xp.isfinite(x).all()) for x in y) and bool((y[1] >= 0).all())
+    assert (
+        len(i) == (2 * 8 * 8) ** 2
+        and all(bool(xp.isfinite(x).all()) for x in y)
+        and bool((y[1] >= 0).all())
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -155,14 +200,18 @@ def test_far_out_the_moments_are_normal_numbers_or_zero(dtype):
     got, *parts = (to_host(part) for part in moments.tail(t, xp.ones_like(t)))
     end = np.sqrt(-2 * moments.LOG_PDF_MIN[code])
     for part in parts:  # phi, P, G, V
-        assert ((part == 0) == (got > end)).mean() > 0.9999 and (part[part > 0] >= least).all()  # one step may round
+        assert ((part == 0) == (got > end)).mean() > 0.9999 and (
+            part[part > 0] >= least
+        ).all()  # one step may round
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_million_random_inputs(dtype):
     """Var >= 0 and Var[relu(x)] <= Var[x]: the textbook formula in float32 breaks each of these thousands of times."""
     rng = np.random.default_rng(2)
-    mean = xp.asarray((rng.normal(size=1_000_000) * 10 ** rng.uniform(-3, 3, 1_000_000)).astype(dtype))
+    mean = xp.asarray(
+        (rng.normal(size=1_000_000) * 10 ** rng.uniform(-3, 3, 1_000_000)).astype(dtype)
+    )
     var = xp.asarray((10 ** rng.uniform(-6, 6, 1_000_000)).astype(dtype))
     for slope in (0.0, 0.01):
         _, y_var = moments.leaky_relu(mean, var, slope)

@@ -11,7 +11,9 @@ from adf.backend import to_host, xp
 def test_standard_errors_are_those_of_repetition():
     """Over 200 repetitions of 1,000 samples the estimates scatter as the reported standard errors say (within 25 %)."""
     x = Gaussian(xp.asarray([[0.3, -1.0]]), xp.asarray([[1.0, 2.0]]))
-    runs = [montecarlo.compare(adf.LeakyReLU(0.1), x, samples=1000, rng=seed) for seed in range(200)]
+    runs = [
+        montecarlo.compare(adf.LeakyReLU(0.1), x, samples=1000, rng=seed) for seed in range(200)
+    ]
     for value, error in (("sampled_mean", "mean_error"), ("sampled_var", "var_error")):
         scatter = np.std([getattr(run, value) for run in runs], axis=0)
         reported = np.mean([getattr(run, error) for run in runs], axis=0)
@@ -22,7 +24,10 @@ def test_standard_errors_are_those_of_repetition():
 
 def test_chunks_do_not_change_the_samples():
     x = Gaussian(xp.asarray([[0.3, -1.0]]), xp.asarray([[1.0, 2.0]]))
-    a, b = (montecarlo.compare(adf.LeakyReLU(), x, samples=1000, rng=1, chunk=chunk) for chunk in (14, 1 << 20))
+    a, b = (
+        montecarlo.compare(adf.LeakyReLU(), x, samples=1000, rng=1, chunk=chunk)
+        for chunk in (14, 1 << 20)
+    )
     np.testing.assert_allclose(a.sampled_var, b.sampled_var, rtol=1e-12)
 
 
@@ -61,7 +66,9 @@ def test_a_whole_network():
     """A U-Net: ADF neglects correlations, and the comparison shows it: some |z| is large, the means are near."""
     rng = np.random.default_rng(0)
     mean = xp.asarray(rng.normal(size=(1, 1, 8, 8)))
-    c = montecarlo.compare(adf.UNet(1, 2, widths=(3, 4)), Gaussian(mean, xp.full_like(mean, 0.1)), samples=5000)
+    c = montecarlo.compare(
+        adf.UNet(1, 2, widths=(3, 4)), Gaussian(mean, xp.full_like(mean, 0.1)), samples=5000
+    )
     assert np.abs(c.var_z).max() > montecarlo.bound(c.var.size)
     assert np.corrcoef(c.mean.ravel(), c.sampled_mean.ravel())[0, 1] > 0.99
     assert to_host(mean).shape == (1, 1, 8, 8) and c.samples == 5000

@@ -34,7 +34,9 @@ def crops(step):
         (n, ..., slice(top, top + CROP), slice(left, left + CROP))
         for n, (top, left) in zip(rng.integers(IMAGES, size=BATCH), corners, strict=True)
     ]
-    return np.stack([images[place] for place in places]), np.stack([labels[place] for place in places])
+    return np.stack([images[place] for place in places]), np.stack(
+        [labels[place] for place in places]
+    )
 
 
 def train(norm, learning_rate, noise_var, steps=STEPS):
@@ -52,7 +54,9 @@ def test_every_loss_is_finite(norm, learning_rate, noise_var):
     assert len(losses) == STEPS and np.isfinite(losses).all()
     assert np.mean(losses[-10:]) < losses[0]  # a network that stands still is finite too
     # the last update no loss has seen: what it left must be finite too
-    kept = [p.value for p in segmenter.parameters()] + [s.value for s in segmenter.network.statistics()]
+    kept = [p.value for p in segmenter.parameters()] + [
+        s.value for s in segmenter.network.statistics()
+    ]
     assert all(np.isfinite(to_host(value)).all() for value in kept)
     images, _ = crops(STEPS)
     logits = segmenter.network.predict(segmenter.input(xp.asarray(images)))
@@ -67,7 +71,10 @@ def textbook_leaky_relu(mean, var, slope):
     sigma = np.sqrt(var)
     z = mean / sigma
     cdf, pdf = ndtr(z), np.exp(-0.5 * z * z) / (2 * np.pi) ** 0.5
-    first, second = mean * cdf + sigma * pdf, (mean * mean + var) * cdf + mean * sigma * pdf  # of max(x, 0)
+    first, second = (
+        mean * cdf + sigma * pdf,
+        (mean * mean + var) * cdf + mean * sigma * pdf,
+    )  # of max(x, 0)
     y_mean = slope * mean + b * first
     y_var = slope**2 * (mean * mean + var) + (2 * slope * b + b * b) * second - y_mean * y_mean
     return xp.asarray(y_mean), xp.asarray(y_var)
@@ -79,7 +86,9 @@ def test_the_textbook_variance_does_produce_one(norm, monkeypatch):
     """The control: with variances that cancel, and no floor, the training is stopped: by one below 0, or by a NaN."""
 
     def textbook(mean, var, slope):
-        return *textbook_leaky_relu(mean, var, slope), *adf.moments.leaky_relu_derivatives(mean, var, slope)
+        return *textbook_leaky_relu(mean, var, slope), *adf.moments.leaky_relu_derivatives(
+            mean, var, slope
+        )
 
     monkeypatch.setattr(adf.moments, "leaky_relu_with_derivatives", textbook)
     with pytest.raises(ValueError, match=r"the loss is nan|variances of 0 or more"):

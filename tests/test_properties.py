@@ -31,14 +31,18 @@ slopes = st.sampled_from([0, 1e-30, 0.01, 0.2, 0.5, 1 - 2**-24, 1]) | st.floats(
 
 
 def floats(dtype, low, high):
-    low, high = (float(np.nextafter(np.dtype(dtype).type(end), 0, dtype=dtype)) for end in (low, high))
+    low, high = (
+        float(np.nextafter(np.dtype(dtype).type(end), 0, dtype=dtype)) for end in (low, high)
+    )
     return st.floats(low, high, width=32 if dtype == "float32" else 64)
 
 
 def numbers(dtype, largest, signed):
     """Of every size up to the largest: drawn ones, and those that have broken such code before."""
     tiny = float(np.finfo(dtype).tiny)
-    sizes = st.sampled_from([0.0, SUBNORMAL[dtype], 3 * SUBNORMAL[dtype], tiny, 1e-12, 1.0, 2.0, 3e7, largest / 2])
+    sizes = st.sampled_from(
+        [0.0, SUBNORMAL[dtype], 3 * SUBNORMAL[dtype], tiny, 1e-12, 1.0, 2.0, 3e7, largest / 2]
+    )
     drawn = sizes | floats(dtype, 0, largest) | floats(dtype, 0, 4)
     return st.tuples(drawn, st.sampled_from([1, -1])).map(math.prod) if signed else drawn
 
@@ -84,7 +88,9 @@ def window_counts(size, kernel, stride, padding=(0, 0), dilation=(1, 1)):
 @st.composite
 def sizes(draw, kernel=(1, 1), padding=(0, 0), dilation=(1, 1)):
     """An image with one window at least; often no more, and of one pixel where that is enough."""
-    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)]
+    least = [
+        max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)
+    ]
     return tuple(n + draw(st.integers(0, 4)) for n in least)
 
 
@@ -98,15 +104,24 @@ def linear(draw):
 def conv(draw):
     kernel, stride, dilation, groups = draw(pairs), draw(pairs), draw(pairs), draw(small)
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
-    i, o, n, size = groups * draw(small), groups * draw(small), draw(batches), draw(sizes(kernel, padding, dilation))
-    layer = adf.Conv2d(i, o, kernel, stride, padding, dilation, groups, draw(st.booleans()), rng=draw(seeds))
+    i, o, n, size = (
+        groups * draw(small),
+        groups * draw(small),
+        draw(batches),
+        draw(sizes(kernel, padding, dilation)),
+    )
+    layer = adf.Conv2d(
+        i, o, kernel, stride, padding, dilation, groups, draw(st.booleans()), rng=draw(seeds)
+    )
     return layer, (n, i, *size), (n, o, *window_counts(size, kernel, stride, padding, dilation))
 
 
 @st.composite
 def conv_transpose(draw):
     kernel, stride, dilation, groups = draw(pairs), draw(pairs), draw(pairs), draw(small)
-    extra = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True))
+    extra = tuple(
+        draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)
+    )
     padding, size, out = [], [], []
     for k, s, d, e in zip(kernel, stride, dilation, extra, strict=True):
         size.append(draw(st.integers(1, 4)))
@@ -115,7 +130,9 @@ def conv_transpose(draw):
         out.append(whole - 2 * padding[-1])
     i, o, n = groups * draw(small), groups * draw(small), draw(batches)
     bias, rng = draw(st.booleans()), draw(seeds)
-    layer = adf.ConvTranspose2d(i, o, kernel, stride, tuple(padding), extra, groups, bias, dilation, rng=rng)
+    layer = adf.ConvTranspose2d(
+        i, o, kernel, stride, tuple(padding), extra, groups, bias, dilation, rng=rng
+    )
     return layer, (n, i, *size), (n, o, *out)
 
 
@@ -138,7 +155,11 @@ def global_avg_pool(draw):
 def max_pool(draw):
     kernel, stride, n, c = draw(pairs), draw(st.none() | pairs), draw(batches), draw(small)
     size = draw(sizes(kernel))
-    return adf.MaxPool2d(kernel, stride), (n, c, *size), (n, c, *window_counts(size, kernel, stride or kernel))
+    return (
+        adf.MaxPool2d(kernel, stride),
+        (n, c, *size),
+        (n, c, *window_counts(size, kernel, stride or kernel)),
+    )
 
 
 @st.composite
@@ -173,7 +194,9 @@ def upsample(draw):
 @st.composite
 def concat(draw):
     n, c, o, size = draw(batches), draw(small), draw(small), draw(sizes())
-    layer = adf.Concat(adf.LeakyReLU(draw(slopes)), adf.Conv2d(c, o, 3, padding=1, rng=draw(seeds)), adf.Identity())
+    layer = adf.Concat(
+        adf.LeakyReLU(draw(slopes)), adf.Conv2d(c, o, 3, padding=1, rng=draw(seeds)), adf.Identity()
+    )
     return layer, (n, c, *size), (n, 2 * c + o, *size)
 
 
@@ -261,13 +284,21 @@ def test_sound_at_any_shape_and_scale(name, data):
     dx = backward(dy)
     assert_sound(dx, x, x.mean.shape, variances=False)
     for p in layer.parameters():
-        assert p.grad.shape == p.value.shape and p.grad.dtype == x.mean.dtype and np.isfinite(to_host(p.grad)).all()
+        assert (
+            p.grad.shape == p.value.shape
+            and p.grad.dtype == x.mean.dtype
+            and np.isfinite(to_host(p.grad)).all()
+        )
     for s in layer.statistics():
         assert np.isfinite(to_host(s.value)).all()
-    assert_same((*before[0], *before[1], *dy_before), (*x, *(p.value for p in layer.parameters()), *dy))
+    assert_same(
+        (*before[0], *before[1], *dy_before), (*x, *(p.value for p in layer.parameters()), *dy)
+    )
 
 
-@pytest.mark.parametrize("name", [name for name in LAYERS if name != "Dropout"])  # whose variance comes from the mean
+@pytest.mark.parametrize(
+    "name", [name for name in LAYERS if name != "Dropout"]
+)  # whose variance comes from the mean
 @few
 @given(data=st.data())
 def test_no_variance_is_a_point_mass(name, data):
@@ -317,7 +348,10 @@ def related(draw, count):
     fields = [tuple(draw(gaussians(dtype, shape, point=False))) for _ in range(count)]
     if draw(st.booleans()):
         rng, (_, var) = np.random.default_rng(draw(seeds)), fields[0]
-        fields = [(xp.sqrt(var) * xp.asarray(rng.uniform(-12, 12, shape).astype(dtype)), v) for _, v in fields]
+        fields = [
+            (xp.sqrt(var) * xp.asarray(rng.uniform(-12, 12, shape).astype(dtype)), v)
+            for _, v in fields
+        ]
     return [Gaussian(*pair) for pair in fields]
 
 
@@ -351,7 +385,9 @@ def test_a_maximum_lies_above_both_and_knows_no_order(pair):
     assert_same([mean], [mean_2])
     both = to_host(a.var).astype("float64") + to_host(b.var)
     assert (np.abs(var.astype("float64") - var_2) <= 16 * eps * both + smallest).all()
-    assert (var <= both * (1 + 4 * eps) + smallest).all()  # Efron-Stein: max changes by no more than its arguments do
+    assert (
+        var <= both * (1 + 4 * eps) + smallest
+    ).all()  # Efron-Stein: max changes by no more than its arguments do
 
 
 @many
@@ -359,14 +395,18 @@ def test_a_maximum_lies_above_both_and_knows_no_order(pair):
 def test_the_derivatives_of_a_maximum_know_no_order(pair):
     """Those by a and by b change places with a and b; only of two equal point masses the first takes all."""
     a, b = pair
-    one, other = ([to_host(d) for d in moments.maximum_derivatives(*x, *y)] for x, y in ((a, b), (b, a)))
+    one, other = (
+        [to_host(d) for d in moments.maximum_derivatives(*x, *y)] for x, y in ((a, b), (b, a))
+    )
     mean_by_a, var_by_a, by_var, var_by_var_a, mean_by_b, var_by_var_b = one
     swapped = mean_by_b, -var_by_a, by_var, var_by_var_b, mean_by_a, var_by_var_a
     for d in one:
         assert np.isfinite(d).all()
     decided = (to_host(a.mean) != to_host(b.mean)) | (to_host(a.var) + to_host(b.var) > 0)
     s = np.sqrt(to_host(a.var).astype("float64") + to_host(b.var))
-    for got, want, scale in zip(other, swapped, (1, s, 1 / np.where(s > 0, s, 1), 1, 1, 1), strict=True):
+    for got, want, scale in zip(
+        other, swapped, (1, s, 1 / np.where(s > 0, s, 1), 1, 1, 1), strict=True
+    ):
         difference = np.abs(got.astype("float64") - want)
         assert (difference <= 64 * np.finfo(a.mean.dtype).eps * scale)[decided].all()
 
@@ -416,7 +456,12 @@ def test_wrong_dtypes_are_refused(name, data):
     refused(layer, zeros(shape, wrong), "float32 or float64", wrong)
     mixed = Gaussian(xp.zeros(shape, "float32"), xp.zeros(shape, "float64"))
     refused(layer, mixed, "one shape and dtype", "float32", "float64")
-    refused(layer, Gaussian(mixed.mean, xp.zeros((*shape, 1), "float32")), "one shape and dtype", str((*shape, 1)))
+    refused(
+        layer,
+        Gaussian(mixed.mean, xp.zeros((*shape, 1), "float32")),
+        "one shape and dtype",
+        str((*shape, 1)),
+    )
     refused(layer, mixed.mean, "a Gaussian(mean, var)", "ndarray")
 
 
@@ -426,11 +471,15 @@ def test_wrong_dtypes_are_refused(name, data):
 def test_wrong_axes_are_refused(name, data):
     layer, shape, _ = data.draw(LAYERS[name])
     axes = "(N, features)" if name == "Linear" else "(N, C, H, W)"
-    wrong = tuple(data.draw(st.lists(small, min_size=2, max_size=6).filter(lambda s: len(s) != len(shape))))
+    wrong = tuple(
+        data.draw(st.lists(small, min_size=2, max_size=6).filter(lambda s: len(s) != len(shape)))
+    )
     refused(layer, zeros(wrong), axes, str(wrong))
 
 
-@pytest.mark.parametrize("name", ["Linear", "Conv2d", "ConvTranspose2d", "BatchNorm2d", "Concat", "Add", "Sequential"])
+@pytest.mark.parametrize(
+    "name", ["Linear", "Conv2d", "ConvTranspose2d", "BatchNorm2d", "Concat", "Add", "Sequential"]
+)
 @few
 @given(data=st.data())
 def test_wrong_channel_counts_are_refused(name, data):
@@ -445,7 +494,10 @@ def test_wrong_channel_counts_are_refused(name, data):
 @given(data=st.data())
 def test_images_smaller_than_the_window_are_refused(name, data):
     layer, shape, _ = data.draw(LAYERS[name])
-    kernel, m = getattr(layer, "kernel_size", (1, 1)), getattr(layer, "map", adf.engine.stacks.Correlation())
+    kernel, m = (
+        getattr(layer, "kernel_size", (1, 1)),
+        getattr(layer, "map", adf.engine.stacks.Correlation()),
+    )
     least = [d * (k - 1) + 1 - 2 * p for k, p, d in zip(kernel, m.padding, m.dilation, strict=True)]
     axis = data.draw(st.sampled_from([0, 1]))
     if least[axis] < 1:
@@ -470,7 +522,9 @@ def test_images_that_a_transposed_convolution_crops_to_nothing_are_refused(n, si
 def concentrations(draw):
     classes, seed = draw(st.integers(1, 6)), draw(seeds)
     low, high = sorted((draw(st.floats(-100, 30)), draw(st.floats(-100, 30))))
-    exponents = np.random.default_rng(seed).uniform(low, high, (draw(st.integers(0, 2)), classes, 3, 2))
+    exponents = np.random.default_rng(seed).uniform(
+        low, high, (draw(st.integers(0, 2)), classes, 3, 2)
+    )
     return xp.asarray(10.0**exponents)
 
 
@@ -482,7 +536,9 @@ def test_a_dirichlet_keeps_its_bounds(concentration):
     np.testing.assert_allclose(m.sum(axis=1), 1, rtol=1e-14)
     assert (m >= 0).all() and (m <= 1).all()
     assert (std >= 0).all() and (std**2 <= m * (1 - m) + 1e-15).all()
-    total, expected, information = (to_host(f) for f in (d.entropy, d.expected_entropy, d.mutual_information))
+    total, expected, information = (
+        to_host(f) for f in (d.entropy, d.expected_entropy, d.mutual_information)
+    )
     assert (expected >= -1e-12).all() and (expected <= total + 1e-12).all()
     assert (total >= 0).all() and (total <= math.log(classes) + 1e-12).all()
     assert (information >= -1e-12).all()
@@ -501,7 +557,9 @@ def test_the_head_is_sound_at_any_scale(data, raw):
     concentration = to_host(xp.exp(log_concentration))
     assert log_concentration.shape == shape and np.isfinite(to_host(log_concentration)).all()
     assert np.isfinite(concentration).all() and (concentration.sum(axis=1) > 0).all()
-    labels = xp.asarray(np.random.default_rng(data.draw(seeds)).integers(shape[1], size=(shape[0], *shape[2:])))
+    labels = xp.asarray(
+        np.random.default_rng(data.draw(seeds)).integers(shape[1], size=(shape[0], *shape[2:]))
+    )
     loss, loss_backward = adf.dirichlet.dirichlet_nll(log_concentration, labels, 1e-2)
     dx = backward(adf.Gaussian(loss_backward(1.0)))
     assert np.isfinite(float(loss))
@@ -521,7 +579,9 @@ def test_the_search_finds_the_textbook_variance():
             sigma = np.sqrt(var)
             z = mean / np.maximum(sigma, SUBNORMAL[str(mean.dtype)])
             cdf, pdf = ndtr(z), np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-            textbook = (mean * mean + var) * cdf + mean * sigma * pdf - (mean * cdf + sigma * pdf) ** 2
+            textbook = (
+                (mean * mean + var) * cdf + mean * sigma * pdf - (mean * cdf + sigma * pdf) ** 2
+            )
         assert (textbook >= 0).all() and (textbook <= var).all()
 
     with pytest.raises(AssertionError):

@@ -28,7 +28,11 @@ NETWORKS = {
     "UNet": lambda: adf.UNet(1, 3, widths=(3, 4), norm=True),
     "DeepLabV3Plus": lambda: adf.DeepLabV3Plus(1, 3, widths=(4, 4, 6), pyramid=4, decoder=4),
 }
-IMAGES, BATCHES, PREDICTED = 6, 2, 2  # images and micro-batches of a training step; images of a prediction
+IMAGES, BATCHES, PREDICTED = (
+    6,
+    2,
+    2,
+)  # images and micro-batches of a training step; images of a prediction
 MODULES = strict_cupy.modules()
 FAKE, FAKE_SPECIAL = MODULES["cupy"], MODULES["cupyx.scipy.special"]
 
@@ -45,7 +49,9 @@ def used(library):
     return found
 
 
-@pytest.mark.parametrize("library, names", [("xp", {*UFUNCS, *FUNCTIONS, *OTHERS}), ("special", {*SPECIAL})])
+@pytest.mark.parametrize(
+    "library, names", [("xp", {*UFUNCS, *FUNCTIONS, *OTHERS}), ("special", {*SPECIAL})]
+)
 def test_cupy_has_every_name_that_adf_uses(library, names):
     assert len(used(library)) >= 3
     unknown = {name: where for name, where in used(library).items() if name not in names}
@@ -55,9 +61,15 @@ def test_cupy_has_every_name_that_adf_uses(library, names):
 def test_cupy_has_every_attribute_of_an_array_that_the_core_uses():
     """By its name alone: whatever a NumPy array has too, but for the fields of Gaussian."""
     nodes = [(path.name, node) for path in CORE for node in ast.walk(ast.parse(path.read_text()))]
-    found = {n.attr: where for where, n in nodes if isinstance(n, ast.Attribute) and ast.unparse(n.value) != "math"}
+    found = {
+        n.attr: where
+        for where, n in nodes
+        if isinstance(n, ast.Attribute) and ast.unparse(n.value) != "math"
+    }
     suspects = {name for name in found if hasattr(np.ndarray, name) and not name.startswith("__")}
-    unknown = {name: found[name] for name in suspects - {*METHODS, *ATTRIBUTES, *adf.Gaussian._fields}}
+    unknown = {
+        name: found[name] for name in suspects - {*METHODS, *ATTRIBUTES, *adf.Gaussian._fields}
+    }
     assert len(suspects) > 10 and not unknown, f"{unknown}: {ADVICE}"
 
 
@@ -65,14 +77,20 @@ def test_the_names_are_those_of_cupy():
     cupy = pytest.importorskip("cupy", exc_type=ImportError)
     import cupyx.scipy.special
 
-    ufuncs = [getattr(cupy, name) for name in UFUNCS] + [getattr(cupyx.scipy.special, name) for name in SPECIAL]
-    assert all(isinstance(f, cupy.ufunc) for f in ufuncs) and all(hasattr(cupy, name) for name in OTHERS)
+    ufuncs = [getattr(cupy, name) for name in UFUNCS] + [
+        getattr(cupyx.scipy.special, name) for name in SPECIAL
+    ]
+    assert all(isinstance(f, cupy.ufunc) for f in ufuncs) and all(
+        hasattr(cupy, name) for name in OTHERS
+    )
     assert all(hasattr(cupy.ndarray, name) for name in ATTRIBUTES)
     for name, parameters in (FUNCTIONS | METHODS).items():
         if name in FUNCTIONS:
             theirs = list(inspect.signature(operator.attrgetter(name)(cupy)).parameters)
         else:  # compiled: the signature is the first line of the docstring
-            theirs = re.findall(r"(\w+)(?==|, |\))", getattr(cupy.ndarray, name).__doc__.splitlines()[0])
+            theirs = re.findall(
+                r"(\w+)(?==|, |\))", getattr(cupy.ndarray, name).__doc__.splitlines()[0]
+            )
         ours = list(signature(parameters).parameters)
         assert ours == [p for p in theirs if p in ours], (name, ours, theirs)
 
@@ -86,7 +104,11 @@ def answers():
 
     def note(name, *arrays):
         for i, array in enumerate(arrays):
-            assert backend.name == "numpy" or array is None or type(array) is xp.ndarray, (name, i, type(array))
+            assert backend.name == "numpy" or array is None or type(array) is xp.ndarray, (
+                name,
+                i,
+                type(array),
+            )
             if array is not None:
                 found[f"{name} {i}"] = to_host(array)
 
@@ -124,7 +146,9 @@ def head(dtype):
     dx = backward(adf.Gaussian(loss_backward(0.1)))
     yield from (loss, loss_backward(0.1), *dx, layer.c1.grad, layer.c2.grad)
     for noise_var in (0.1, None):
-        model = adf.Segmenter(cast(adf.Conv2d(3, 3, 1, rng=1), "float64"), noise_var, density_weight=0.5)
+        model = adf.Segmenter(
+            cast(adf.Conv2d(3, 3, 1, rng=1), "float64"), noise_var, density_weight=0.5
+        )
         x = model.input(logits.mean)
         loss, backward = model.loss(x, labels)
         yield from (loss, *backward(0.1), *model.predict(x))
@@ -173,7 +197,9 @@ def test_the_stand_in_agrees_with_numpy(found):
         if not name.startswith("waits"):
             got, tolerance = found["cupy"][name], TOLERANCE[name.split()[0]]
             assert (got.dtype, got.shape) == (want.dtype, want.shape), name
-            np.testing.assert_allclose(got, want, tolerance, tolerance * np.abs(want).max(), err_msg=name)
+            np.testing.assert_allclose(
+                got, want, tolerance, tolerance * np.abs(want).max(), err_msg=name
+            )
 
 
 @pytest.mark.parametrize("name, upsamples", [("UNet", 0), ("DeepLabV3Plus", 2)])
@@ -199,15 +225,31 @@ VIOLATIONS = {
     "np.asarray": (lambda: np.asarray(array(2)), TypeError, "Implicit conversion"),
     "np.array": (lambda: np.array([array(2)]), TypeError, "Implicit conversion"),
     "a ufunc of NumPy": (lambda: np.sqrt(array(2)), TypeError, "does not support ufuncs"),
-    "a function of NumPy": (lambda: np.concatenate([array(2)]), TypeError, "numpy.concatenate of a CuPy array"),
+    "a function of NumPy": (
+        lambda: np.concatenate([array(2)]),
+        TypeError,
+        "numpy.concatenate of a CuPy array",
+    ),
     "into a NumPy array": (lambda: HOST.__setitem__(0, array(3)), TypeError, "Implicit conversion"),
     "NumPy right": (lambda: array(2, 3) + HOST, TypeError, "Unsupported type"),
     "NumPy left": (lambda: HOST * array(2, 3), TypeError, "Unsupported type"),
     "NumPy compared": (lambda: array(2, 3) == HOST, TypeError, "Unsupported type"),
     "NumPy in place": (lambda: operator.iadd(array(2, 3), HOST), TypeError, "Unsupported type"),
-    "NumPy in place, left": (lambda: operator.iadd(HOST, array(2, 3)), TypeError, "does not support ufuncs"),
-    "NumPy as an argument": (lambda: FAKE.maximum(array(2, 3), HOST), TypeError, "Unsupported type"),
-    "NumPy in a list": (lambda: FAKE.concatenate([array(2, 3), HOST]), TypeError, "Unsupported type"),
+    "NumPy in place, left": (
+        lambda: operator.iadd(HOST, array(2, 3)),
+        TypeError,
+        "does not support ufuncs",
+    ),
+    "NumPy as an argument": (
+        lambda: FAKE.maximum(array(2, 3), HOST),
+        TypeError,
+        "Unsupported type",
+    ),
+    "NumPy in a list": (
+        lambda: FAKE.concatenate([array(2, 3), HOST]),
+        TypeError,
+        "Unsupported type",
+    ),
     "NumPy alone": (lambda: FAKE.zeros_like(HOST), TypeError, "Unsupported type"),
     "NumPy, special": (lambda: FAKE_SPECIAL.digamma(HOST), TypeError, "Unsupported type"),
     "NumPy assigned": (lambda: array(2, 3).__setitem__(..., HOST), TypeError, "Unsupported type"),
@@ -232,7 +274,11 @@ VIOLATIONS = {
     "float() of two": (lambda: float(array(2)), TypeError, "only"),
     "an index": (lambda: range(2)[array(dtype="int64")], TypeError, "indices must be integers"),
     "a hash": (lambda: hash(array(2)), TypeError, "unhashable"),
-    "a narrower kind, in place": (lambda: operator.iadd(array(2, dtype="int64"), 0.5), TypeError, "same_kind"),
+    "a narrower kind, in place": (
+        lambda: operator.iadd(array(2, dtype="int64"), 0.5),
+        TypeError,
+        "same_kind",
+    ),
 }
 FUSED = {
     "a shape": (lambda a: a.reshape(a.shape), AttributeError, "shape"),
@@ -242,7 +288,11 @@ FUSED = {
     "abs()": (abs, TypeError, "bad operand"),
     "an array from outside": (lambda a: a + array(2), TypeError, "Unsupported type"),
     "a NumPy array from outside": (lambda a: a + HOST[0], TypeError, "Unsupported type"),
-    "no elementwise function": (lambda a: FAKE.zeros_like(a), TypeError, "cupy.zeros_like of a variable"),
+    "no elementwise function": (
+        lambda a: FAKE.zeros_like(a),
+        TypeError,
+        "cupy.zeros_like of a variable",
+    ),
     "no variable": (lambda a: 1.0, TypeError, "can't return"),
 }
 
@@ -280,7 +330,15 @@ def test_numpy_scalars_are_taken():
 def test_what_cupy_returns():
     """Reductions and elements are arrays, and an element is a view."""
     a = array(2, 3)
-    for reduced in (a.sum(), a.max(axis=(0, 1)), a.all(), a.argmax(), a[0, 0], a[..., 0, 0], FAKE.exp(1.0)):
+    for reduced in (
+        a.sum(),
+        a.max(axis=(0, 1)),
+        a.all(),
+        a.argmax(),
+        a[0, 0],
+        a[..., 0, 0],
+        FAKE.exp(1.0),
+    ):
         assert type(reduced) is FAKE.ndarray and reduced.shape == ()
     a[1, 2][...] = 5
     a[0] += a[1]
@@ -288,11 +346,18 @@ def test_what_cupy_returns():
     assert FAKE.result_type(a, a.sum().astype("float64")) == "float64"  # CuPy 14, as NumPy 2
     copied, b = FAKE.asarray(HOST), FAKE.fuse(kernel_name="kernel")(lambda a: (a * 2, a > 0))(a)
     copied += 1
-    assert (HOST == 1).all() and [f.dtype.char for f in b] == ["f", "?"] and FAKE.asarray(a) is not HOST
+    assert (
+        (HOST == 1).all()
+        and [f.dtype.char for f in b] == ["f", "?"]
+        and FAKE.asarray(a) is not HOST
+    )
 
 
 def test_every_wait_is_counted():
-    one, kinds = array(), {"float": float, "int": int, "bool": bool, "get": lambda a: a.get(), "repr": repr}
+    one, kinds = (
+        array(),
+        {"float": float, "int": int, "bool": bool, "get": lambda a: a.get(), "repr": repr},
+    )
     kinds |= {"mask": lambda a: a[a > 0], "upload": lambda a: FAKE.asarray([1.0])}
     for kind, wait in kinds.items():
         waits.clear()

@@ -43,7 +43,9 @@ def test_threads_do_not_change_a_bit(noise_var, monkeypatch):
         optimizer = adf.Adam(model.parameters(), 1e-2)
         losses = [adf.train_step(model, optimizer, images, labels) for _ in range(3)]
         prediction = adf.predict(model, images)
-        results.append([np.array(losses), *values(model), *(f for f in prediction if f is not None)])
+        results.append(
+            [np.array(losses), *values(model), *(f for f in prediction if f is not None)]
+        )
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -70,7 +72,9 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss(density_weight):
         p.value = value - step * direction
         down = mean_loss()
         p.value = value
-        np.testing.assert_allclose(float((p.grad * direction).sum()), (up - down) / (2 * step), rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(
+            float((p.grad * direction).sum()), (up - down) / (2 * step), rtol=1e-5, atol=1e-8
+        )
 
 
 @pytest.mark.parametrize("w", [0, 0.3])
@@ -83,7 +87,11 @@ def test_the_loss_mixes_the_label_under_the_mean_and_the_density(w):
     y = 0.99 * (labels[:, None] == np.arange(3)[:, None, None]) + 0.01 / 3
     density = sum(
         -dirichlet(a).logpdf(t / t.sum())
-        for a, t in zip(np.moveaxis(alpha, 1, -1).reshape(-1, 3), np.moveaxis(y, 1, -1).reshape(-1, 3), strict=True)
+        for a, t in zip(
+            np.moveaxis(alpha, 1, -1).reshape(-1, 3),
+            np.moveaxis(y, 1, -1).reshape(-1, 3),
+            strict=True,
+        )
     )
     assert float(loss) == pytest.approx((1 - w) * label + w * density, rel=1e-6)  # (7.17)
     backward(1.0)
@@ -135,8 +143,12 @@ def test_learning_rate_by_hand():
     """Up in 20 steps, down in half a cosine."""
     settings = Settings(steps=100, learning_rate=2.0)
     assert settings.learning_rate_at(0) == pytest.approx(2 / 20)
-    assert settings.learning_rate_at(50) == pytest.approx(1) and settings.learning_rate_at(100) == pytest.approx(0)
-    assert settings.learning_rate_at(10) == pytest.approx(11 / 20 * (1 + np.cos(np.pi / 10)))  # (8.1)
+    assert settings.learning_rate_at(50) == pytest.approx(1) and settings.learning_rate_at(
+        100
+    ) == pytest.approx(0)
+    assert settings.learning_rate_at(10) == pytest.approx(
+        11 / 20 * (1 + np.cos(np.pi / 10))
+    )  # (8.1)
 
 
 def test_a_numpy_learning_rate_keeps_float32():
@@ -151,7 +163,9 @@ def test_a_loss_that_is_not_finite_changes_nothing():
     model.loss = lambda x, labels: (xp.asarray(np.nan), lambda dloss: None)
     with pytest.raises(ValueError, match="lower learning rate"):
         adf.train_step(model, optimizer, images, labels)
-    assert optimizer.t == 0 and all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
+    assert optimizer.t == 0 and all(
+        np.array_equal(a, b) for a, b in zip(before, values(model), strict=True)
+    )
 
 
 def test_prediction_is_what_it_says():
@@ -163,7 +177,9 @@ def test_prediction_is_what_it_says():
     strength = p.concentration.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(p.probabilities, p.concentration / strength, rtol=1e-5)
     m = p.probabilities.astype("float64")
-    np.testing.assert_allclose(p.class_std, np.sqrt(m * (1 - m) / (strength + 1)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        p.class_std, np.sqrt(m * (1 - m) / (strength + 1)), rtol=1e-4, atol=1e-6
+    )
     np.testing.assert_allclose(p.entropy, -(m * np.log(m)).sum(axis=1), rtol=1e-4, atol=1e-6)
     assert (p.labels == m.argmax(axis=1)).all()
 
@@ -171,7 +187,9 @@ def test_prediction_is_what_it_says():
 def test_point_mass_prediction():
     p = adf.predict(segmenter(None), batch(2)[0])
     assert p.concentration is None
-    np.testing.assert_allclose(p.class_std, np.sqrt(p.probabilities * (1 - p.probabilities)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        p.class_std, np.sqrt(p.probabilities * (1 - p.probabilities)), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_any_size_and_any_units():
@@ -181,7 +199,11 @@ def test_any_size_and_any_units():
         assert adf.predict(model, tall).labels.shape == (1, height, width)
     eight_bit = np.round(40 * image + 120).astype("uint8")
     reference = adf.predict(model, eight_bit)
-    for same in (eight_bit.astype("uint16") * 257, eight_bit.astype("float32") / 255, eight_bit * 1e300 - 5e301):
+    for same in (
+        eight_bit.astype("uint16") * 257,
+        eight_bit.astype("float32") / 255,
+        eight_bit * 1e300 - 5e301,
+    ):
         np.testing.assert_allclose(
             adf.predict(model, same).probabilities, reference.probabilities, rtol=1e-4, atol=1e-6
         )
@@ -228,7 +250,9 @@ def test_bad_input_changes_nothing(images, labels, message, noise_var):
     optimizer, before = adf.Adam(model.parameters()), values(model)
     with pytest.raises(ValueError, match=message):
         adf.train_step(model, optimizer, images, labels)
-    assert optimizer.t == 0 and all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
+    assert optimizer.t == 0 and all(
+        np.array_equal(a, b) for a, b in zip(before, values(model), strict=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,11 @@ from .sample import Sample
 
 SIDE = 128  # of a crop
 GAMMA = 0.7, 1.4
-SYMMETRIES = {"none": (), "flip": (0, 4), "dihedral": range(8)}  # of the square; from 4 on mirrored, see _turned
+SYMMETRIES = {
+    "none": (),
+    "flip": (0, 4),
+    "dihedral": range(8),
+}  # of the square; from 4 on mirrored, see _turned
 
 
 def random_crop(sample: Sample, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -24,8 +28,14 @@ def grid(sample: Sample) -> list[Sample]:
     sample = _reflected(sample)
     rows, columns = (length // SIDE for length in sample.image.shape)
     top, left = (length % SIDE // 2 for length in sample.image.shape)
-    crops = {(i, j): _cut(sample, top + SIDE * i, left + SIDE * j) for i in range(rows) for j in range(columns)}
-    return [c._replace(name=f"{c.name} {place}") if len(crops) > 1 else c for place, c in crops.items()]
+    crops = {
+        (i, j): _cut(sample, top + SIDE * i, left + SIDE * j)
+        for i in range(rows)
+        for j in range(columns)
+    }
+    return [
+        c._replace(name=f"{c.name} {place}") if len(crops) > 1 else c for place, c in crops.items()
+    ]
 
 
 def augment(images, labels, kind, rng):
@@ -39,7 +49,11 @@ def augment(images, labels, kind, rng):
     """
     if kind == "none":
         return images, labels
-    if images.ndim != 4 or images.shape[2] != images.shape[3] or labels.shape != (len(images), *images.shape[2:]):
+    if (
+        images.ndim != 4
+        or images.shape[2] != images.shape[3]
+        or labels.shape != (len(images), *images.shape[2:])
+    ):
         raise ValueError(
             f"augment expects square images (N, 1, H, H) and labels (N, H, H), got {images.shape} and {labels.shape}"
         )
@@ -47,7 +61,10 @@ def augment(images, labels, kind, rng):
     gammas = np.exp(rng.uniform(*np.log(GAMMA), size=len(images)))
     moved = np.empty_like(images), np.empty_like(labels)
     for i, (turn, gamma) in enumerate(zip(turns, gammas, strict=True)):
-        moved[0][i], moved[1][i] = _turned(_curved(images[i], gamma), turn), _turned(labels[i], turn)
+        moved[0][i], moved[1][i] = (
+            _turned(_curved(images[i], gamma), turn),
+            _turned(labels[i], turn),
+        )
     return moved
 
 
@@ -70,10 +87,14 @@ def _reflected(sample: Sample) -> Sample:
     if not any(missing):
         return sample
     widths = [(n // 2, n - n // 2) for n in missing]
-    image, labels = (None if a is None else np.pad(a, widths, "symmetric") for a in (sample.image, sample.labels))
+    image, labels = (
+        None if a is None else np.pad(a, widths, "symmetric") for a in (sample.image, sample.labels)
+    )
     return sample._replace(image=image, labels=labels)
 
 
 def _cut(sample: Sample, top: int, left: int) -> Sample:
-    image, labels = (None if a is None else a[top:, left:][:SIDE, :SIDE] for a in (sample.image, sample.labels))
+    image, labels = (
+        None if a is None else a[top:, left:][:SIDE, :SIDE] for a in (sample.image, sample.labels)
+    )
     return sample._replace(image=image, labels=labels)

@@ -11,8 +11,12 @@ import numpy as np
 
 SIZE = 128
 MARGIN = 22  # px outside a contour at which the widest halo has faded
-STEP = 1 / 16  # px of depth between two entries of a curve: the steepest rim changes by 0.1 from one to the next
-DIRECTIONS = np.arange(32, dtype=np.float32) * np.float32(np.pi / 16)  # 32: a circle of radius 24 is true to 0.12 px
+STEP = (
+    1 / 16
+)  # px of depth between two entries of a curve: the steepest rim changes by 0.1 from one to the next
+DIRECTIONS = np.arange(32, dtype=np.float32) * np.float32(
+    np.pi / 16
+)  # 32: a circle of radius 24 is true to 0.12 px
 NORMALS = np.stack([np.cos(DIRECTIONS), np.sin(DIRECTIONS)], axis=1)
 PIXELS = np.arange(SIZE, dtype=np.float32)
 DEPTHS = np.arange(-MARGIN, SIZE / 2, STEP, dtype=np.float32)
@@ -20,7 +24,9 @@ DEPTHS = np.arange(-MARGIN, SIZE / 2, STEP, dtype=np.float32)
 
 def ellipse(rx, ry, angle=0.0):
     """The support function of an ellipse with half axes rx and ry, the first at an angle to the x axis."""
-    return np.hypot(rx * np.cos(DIRECTIONS - angle), ry * np.sin(DIRECTIONS - angle)).astype(np.float32)
+    return np.hypot(rx * np.cos(DIRECTIONS - angle), ry * np.sin(DIRECTIONS - angle)).astype(
+        np.float32
+    )
 
 
 def hull(points, radius=0.0):
@@ -38,7 +44,9 @@ def window(bodies, margin=0):
     """Rows and columns within a margin of the bodies, inside the image. Bodies are (x, y, support function)."""
     left, right = min(x - h[16] for x, y, h in bodies), max(x + h[0] for x, y, h in bodies)
     top, bottom = min(y - h[24] for x, y, h in bodies), max(y + h[8] for x, y, h in bodies)
-    low, high = np.clip([[top - margin, left - margin], [bottom + margin + 1, right + margin + 1]], 0, SIZE).astype(int)
+    low, high = np.clip(
+        [[top - margin, left - margin], [bottom + margin + 1, right + margin + 1]], 0, SIZE
+    ).astype(int)
     return slice(low[0], high[0]), slice(low[1], high[1])
 
 
@@ -72,7 +80,9 @@ def contour(halo, reach, rim, width, line, shade, fade, fill, blur):
     line = max(line, 0) * _bell(x - 4.2, 0.9, 1.1)
     shade = -max(shade, 0) * inside * _bell(x - 5.5, 9, fade)
     even = halo + rim + line + shade + fill * inside
-    slant = 0.4 * halo + rim + line - shade  # measured: a deeper rim on one side, a deeper shade on the other
+    slant = (
+        0.4 * halo + rim + line - shade
+    )  # measured: a deeper rim on one side, a deeper shade on the other
     fading = np.clip((DEPTHS + MARGIN) / 6, 0, 1)
     return (fading * even).astype(np.float32), (fading * slant).astype(np.float32)
 
@@ -87,18 +97,26 @@ def smooth(rng, waves):
     x = (PIXELS + 0.5) * (waves / SIZE) - np.arange(-1, waves + 2, dtype=np.float32)[:, None]
     basis = np.exp(-1.2 * np.square(x))
     basis /= np.sqrt(np.square(basis).sum(axis=0))
-    return _outer(basis, _outer(rng.standard_normal((waves + 3, waves + 3), dtype=np.float32), basis))
+    return _outer(
+        basis, _outer(rng.standard_normal((waves + 3, waves + 3), dtype=np.float32), basis)
+    )
 
 
 def blobs(items):
     """The sum of Gaussian blobs (x, y, width along x, width along y, grey)."""
     x, y, wide, high, grey = np.array(items, np.float32).reshape(-1, 5, 1).swapaxes(0, 1)
-    return _outer(grey * np.exp(-0.5 * np.square((PIXELS - y) / high)), np.exp(-0.5 * np.square((PIXELS - x) / wide)))
+    return _outer(
+        grey * np.exp(-0.5 * np.square((PIXELS - y) / high)),
+        np.exp(-0.5 * np.square((PIXELS - x) / wide)),
+    )
 
 
 def camera_noise(rng):
     """Noise of standard deviation 1, correlated between neighbours by 0.2 to 0.55 as after a resize (0.45 measured)."""
-    noise, side = rng.standard_normal((SIZE, SIZE), dtype=np.float32), np.float32(rng.uniform(0.1, 0.33))
+    noise, side = (
+        rng.standard_normal((SIZE, SIZE), dtype=np.float32),
+        np.float32(rng.uniform(0.1, 0.33)),
+    )
     noise[1:-1] = noise[1:-1] + side * (noise[:-2] + noise[2:])
     noise[:, 1:-1] = noise[:, 1:-1] + side * (noise[:, :-2] + noise[:, 2:])
     return noise / (1 + 2 * side * side)
@@ -114,7 +132,9 @@ class Slide:
         self.grey = np.zeros((SIZE, SIZE), np.float32)
         self.labels = np.zeros((SIZE, SIZE), np.uint8)
         self.depth = np.full((SIZE, SIZE), -SIZE, np.float32)
-        self.light = rng.uniform(0, 0.6) * turn([1, 0], rng.uniform(0, 2 * np.pi)).astype(np.float32)
+        self.light = rng.uniform(0, 0.6) * turn([1, 0], rng.uniform(0, 2 * np.pi)).astype(
+            np.float32
+        )
         self.unevenness = rng.uniform(0, 0.6) * smooth(rng, 12)  # px
         self.texture = smooth(rng, 40)
 
@@ -126,7 +146,9 @@ class Slide:
         index = np.clip((depth + MARGIN) / STEP, 0, DEPTHS.size - 1).astype(np.intp)
         (x, y, h), (even, slant) = bodies[0], curves
         side = self.light / h.mean()
-        side = side[0] * (PIXELS[columns] - np.float32(x)) + side[1] * (PIXELS[rows, None] - np.float32(y))
+        side = side[0] * (PIXELS[columns] - np.float32(x)) + side[1] * (
+            PIXELS[rows, None] - np.float32(y)
+        )
         self.grey[place] += even[index] + side * slant[index]
         self.grey[place] += np.float32(grain) * self.texture[place] * np.clip(depth / 2 - 1, 0, 1)
         self.labels[place][depth > 0] = label
@@ -134,6 +156,12 @@ class Slide:
 
     def room(self, body):
         """Which share of a body's pixels in the image is still free; 0 where less than 40 pixels would be seen."""
-        rows, columns = (slice(s.start, s.stop, 2) for s in window([body]))  # every other pixel will do
+        rows, columns = (
+            slice(s.start, s.stop, 2) for s in window([body])
+        )  # every other pixel will do
         inside = depth_of([body], rows, columns) > 0
-        return (inside & (self.depth[rows, columns] < 0)).sum() / inside.sum() if inside.sum() > 10 else 0
+        return (
+            (inside & (self.depth[rows, columns] < 0)).sum() / inside.sum()
+            if inside.sum() > 10
+            else 0
+        )

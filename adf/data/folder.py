@@ -42,10 +42,14 @@ def read_folder(folder, classes: int | None = None) -> list[Sample]:
     folder = Path(folder)
     images, labels = _files(folder / "images"), _files(folder / "labels")
     if not images:
-        raise ValueError(f"{folder / 'images'}: expected images, got none; an empty folder, or a wrong path?")
+        raise ValueError(
+            f"{folder / 'images'}: expected images, got none; an empty folder, or a wrong path?"
+        )
     extra = sorted(labels.keys() - images.keys())
     if extra:
-        raise ValueError(f"{labels[extra[0]]}: expected an image in images/ of that name, got none; renamed, deleted?")
+        raise ValueError(
+            f"{labels[extra[0]]}: expected an image in images/ of that name, got none; renamed, deleted?"
+        )
     return [_read_sample(images[name], labels.get(name), classes) for name in sorted(images)]
 
 
@@ -54,7 +58,9 @@ def _files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for file in sorted(folder.glob("[!.]*")):
         if file.stem in files:
-            raise ValueError(f"{file}: expected one file of that name, got {files[file.stem].name} too; a copy?")
+            raise ValueError(
+                f"{file}: expected one file of that name, got {files[file.stem].name} too; a copy?"
+            )
         files[file.stem] = file
     return files
 
@@ -69,7 +75,9 @@ def _read_labels(path: Path, shape: tuple[int, int], classes: int | None) -> np.
     """(H, W) uint8 class indices, of instances 0 and 1; `shape` is the image's."""
     labels = read_labels(path)
     if labels.shape != shape:
-        raise ValueError(f"{path}: expected the size of its image, {shape}, got {labels.shape}; another image's?")
+        raise ValueError(
+            f"{path}: expected the size of its image, {shape}, got {labels.shape}; another image's?"
+        )
     if classes is None:
         return (labels != 0).astype(np.uint8)
     wrong = labels[(labels < 0) | (labels >= classes)]

@@ -36,9 +36,13 @@ def open_source(text, classes=None, augment="flip"):
         where = "images/ (with labels/) or inputs/ (the published format) in it or in its train/, val/, test/"
         raise ValueError(f"{text}: expected {where}, got none; a wrong folder?")
     if classes is not None:
-        raise ValueError(f"{text}: expected a folder with images/ and labels/ for a choice of {classes} classes")
+        raise ValueError(
+            f"{text}: expected a folder with images/ and labels/ for a choice of {classes} classes"
+        )
     if made and colon and not (count.isdecimal() and int(count)):
-        raise ValueError(f"{text}: expected a positive number of images, as in synthetic:493, got {count!r}")
+        raise ValueError(
+            f"{text}: expected a positive number of images, as in synthetic:493, got {count!r}"
+        )
     if made:
         return SyntheticSet(int(count), augment) if colon else Synthetic()
     return YeastFolder(text, augment)
@@ -75,10 +79,18 @@ class Finite:
         """As Synthetic.training; an epoch shows every labelled image once, in an order of its own."""
         samples = self.split("train")
         if not samples:
-            raise ValueError(f"{self.name}: expected labels/ or instances/ to train on, got none; no train/?")
+            raise ValueError(
+                f"{self.name}: expected labels/ or instances/ to train on, got none; no train/?"
+            )
         count, first = len(samples), step * size
-        chosen = [samples[_shuffled(count, seed, p // count)[p % count]] for p in range(first, first + size)]
-        crops = [random_crop(s, np.random.default_rng((seed, step, i, CROP))) for i, s in enumerate(chosen)]
+        chosen = [
+            samples[_shuffled(count, seed, p // count)[p % count]]
+            for p in range(first, first + size)
+        ]
+        crops = [
+            random_crop(s, np.random.default_rng((seed, step, i, CROP)))
+            for i, s in enumerate(chosen)
+        ]
         images, labels = (np.stack(arrays) for arrays in zip(*crops, strict=True))
         images = images[:, None]
         return augment(images, labels, self.augment, np.random.default_rng((seed, step, AUGMENT)))
@@ -114,7 +126,9 @@ class YeastFolder(Finite):
         found = parts(path, "inputs") or {"train": path}
         samples = {split: yeast.read_folder(part) for split, part in found.items()}
         if Path(path) in found.values():
-            samples["test"] = samples["train"]  # few of the published images have labels, but all have boxes
+            samples["test"] = samples[
+                "train"
+            ]  # few of the published images have labels, but all have boxes
         self.splits = _filled(**samples)
 
 
@@ -126,7 +140,9 @@ class ImageFolder(Finite):
         self.class_names = class_names(classes)
         found = parts(path, "images") or {"train": path}
         splits = _filled(**{split: read_folder(part, classes) for split, part in found.items()})
-        self.splits = splits | {split: [c for s in splits[split] for c in grid(s)] for split in ("val", "test")}
+        self.splits = splits | {
+            split: [c for s in splits[split] for c in grid(s)] for split in ("val", "test")
+        }
 
 
 def _filled(train=(), val=(), test=()):

@@ -66,13 +66,17 @@ def _photograph(rng):
     image = image * (1 + rng.uniform(0, 0.15) * smooth(rng, 3))
     image = normalise(image + rng.uniform(0, 0.6) ** 2 * smooth(rng, rng.integers(2, 5)))
     image = image + rng.uniform(-0.12, 0.12) * image * np.abs(image)  # gamma
-    image = normalise(image) + 0.03 * np.exp(rng.uniform(0, 2)) * camera_noise(rng)  # 0.07 to 0.10 measured
+    image = normalise(image) + 0.03 * np.exp(rng.uniform(0, 2)) * camera_noise(
+        rng
+    )  # 0.07 to 0.10 measured
     return normalise(image), slide.labels
 
 
 def _look(rng, ranges, blur):
     """The curves of a contour drawn from a table above."""
-    return contour(**{name: rng.uniform(*span, 2).mean() for name, span in ranges.items()}, blur=blur)
+    return contour(
+        **{name: rng.uniform(*span, 2).mean() for name, span in ranges.items()}, blur=blur
+    )
 
 
 def _teardrop(rng):
@@ -80,13 +84,23 @@ def _teardrop(rng):
     top, wide, low = rng.uniform(0, 4), rng.uniform(11.5, 14.5), rng.uniform(5, 14)
     t = np.linspace(0, 1, 7) ** 2
     half, y = top + (wide - top) * t ** rng.uniform(0.4, 0.8), -23.5 + (low + 23.5) * t
-    base = [(rng.uniform(-0.95, -0.7) * wide, 18), (rng.uniform(-4, 4), 24), (rng.uniform(0.7, 0.95) * wide, 18)]
-    return [np.concatenate([np.stack([half, y], 1), np.stack([-half, y], 1), base])], rng.uniform(2.5, 6)
+    base = [
+        (rng.uniform(-0.95, -0.7) * wide, 18),
+        (rng.uniform(-4, 4), 24),
+        (rng.uniform(0.7, 0.95) * wide, 18),
+    ]
+    return [np.concatenate([np.stack([half, y], 1), np.stack([-half, y], 1), base])], rng.uniform(
+        2.5, 6
+    )
 
 
 def _angle_iron(rng):
     """A pillar at scale 1 as polygons and the radius of their corners: an upright bar with a foot at one end."""
-    high, thick, foot = rng.uniform(22, 30), rng.uniform(2, 6), rng.uniform(12, 24) * rng.choice((-1, 1))
+    high, thick, foot = (
+        rng.uniform(22, 30),
+        rng.uniform(2, 6),
+        rng.uniform(12, 24) * rng.choice((-1, 1)),
+    )
     bar = [(-thick, -high), (thick, -high), (thick, high), (-thick, high)]
     sole = [(0, high - 2 * thick), (foot, high - 2 * thick), (foot, high), (0, high)]
     end = 1 if rng.random() < 0.85 else -1
@@ -97,7 +111,10 @@ def _draw_traps(rng, slide, blur):
     """A pair of pillars in the lower half, or one, or none; returns the top of the gap between them."""
     pillar, apart = (_teardrop, 24) if rng.random() < 0.7 else (_angle_iron, rng.uniform(17, 26))
     parts, radius = pillar(rng)
-    scale, tilt = np.clip(rng.normal(1, 0.12), 0.75, 1.25), rng.normal(0, 0.05 if rng.random() < 0.9 else 0.3)
+    scale, tilt = (
+        np.clip(rng.normal(1, 0.12), 0.75, 1.25),
+        rng.normal(0, 0.05 if rng.random() < 0.9 else 0.3),
+    )
     x, y, apart = rng.normal(62, 6), rng.normal(95, 7), apart * scale * rng.uniform(0.9, 1.2)
     curves, grain = _look(rng, TRAP_LOOK, blur), rng.choice([0.03, 0.1, 0.35])
     there = rng.random()  # both 84 %, only the left or only the right 6 % each, none 4 %
@@ -112,10 +129,20 @@ def _outline(rng, radius):
     """The support function of a cell: oval, a little irregular, sometimes pointed."""
     ratio, angle = rng.uniform(0.84, 1), rng.uniform(0, 2 * np.pi)
     h = ellipse(radius / ratio, radius * ratio, angle)
-    for waves in 2, 3, 4:  # a Fourier term of h stays convex while its amplitude is below radius / (waves**2 - 1)
-        h += radius * rng.normal(0, 0.08 / waves**2) * np.cos(waves * DIRECTIONS + rng.uniform(0, 2 * np.pi))
+    for waves in (
+        2,
+        3,
+        4,
+    ):  # a Fourier term of h stays convex while its amplitude is below radius / (waves**2 - 1)
+        h += (
+            radius
+            * rng.normal(0, 0.08 / waves**2)
+            * np.cos(waves * DIRECTIONS + rng.uniform(0, 2 * np.pi))
+        )
     if rng.random() < 0.12:
-        h = np.maximum(h, hull(turn([(rng.uniform(1.1, 1.35) * radius / ratio, 0)], rng.uniform(0, 2 * np.pi))))
+        h = np.maximum(
+            h, hull(turn([(rng.uniform(1.1, 1.35) * radius / ratio, 0)], rng.uniform(0, 2 * np.pi)))
+        )
     return h
 
 
@@ -131,7 +158,9 @@ def _seat(rng, cells, gap, radius):
     if where < 0.17:
         return rng.uniform(-5, SIZE + 5, 2)
     if not cells or where < 0.3:
-        return gap[0] + rng.normal(0, 3), gap[1] + (rng.normal(2, 6) if rng.random() < 0.75 else rng.uniform(0, 50))
+        return gap[0] + rng.normal(0, 3), gap[1] + (
+            rng.normal(2, 6) if rng.random() < 0.75 else rng.uniform(0, 50)
+        )
     x, y, other = cells[rng.integers(len(cells))]
     return _around(rng, x, y, radius + other + rng.uniform(-1, 3))
 
@@ -163,7 +192,9 @@ def _draw_cell(rng, slide, blur, body, radius):
     sign = 1 if rng.random() < 0.94 else -1
     slide.draw(bodies, CELL, (sign * even, sign * slant), rng.choice([0.03, 0.15, 0.35]))
     if fuzzy:
-        return [(*rng.normal((x, y), 0.15 * radius), *rng.uniform(1.5, 3.5, 2), rng.uniform(0.5, 3))]
+        return [
+            (*rng.normal((x, y), 0.15 * radius), *rng.uniform(1.5, 3.5, 2), rng.uniform(0.5, 3))
+        ]
     if radius > 9 and rng.random() < 0.4:
         _draw_vacuole(rng, slide, x, y, radius)
     return _granules(rng, x, y, radius)
@@ -176,7 +207,9 @@ def _draw_vacuole(rng, slide, x, y, radius):
     place = window([body], 6)
     depth = depth_of([body], *place)
     ring = rng.uniform(-1, 1.2) * np.exp(-0.5 * np.square(depth / rng.uniform(0.8, 1.6)))
-    slide.grey[place] += ring * (1 + 0.6 * slide.texture[place]) + rng.uniform(-0.4, 1) / (1 + np.exp(-2 * depth))
+    slide.grey[place] += ring * (1 + 0.6 * slide.texture[place]) + rng.uniform(-0.4, 1) / (
+        1 + np.exp(-2 * depth)
+    )
 
 
 def _granules(rng, x, y, radius):
@@ -195,8 +228,14 @@ def _dirt(rng):
     """Fuzzy dirt far out of focus, mostly dark, and small specks: background in the labels."""
     dirt = []
     for _ in range(rng.poisson(0.9)):
-        x, y, size, sign = *rng.uniform(0, SIZE, 2), rng.uniform(1.5, 5), 1 if rng.random() < 0.35 else -1
-        dirt.append((x, y, *size * rng.uniform(0.7, 1.4, 2), sign * rng.uniform(0.3, 18 / (size + 1))))
+        x, y, size, sign = (
+            *rng.uniform(0, SIZE, 2),
+            rng.uniform(1.5, 5),
+            1 if rng.random() < 0.35 else -1,
+        )
+        dirt.append(
+            (x, y, *size * rng.uniform(0.7, 1.4, 2), sign * rng.uniform(0.3, 18 / (size + 1)))
+        )
     for _ in range(rng.poisson(4)):
         dirt.append((*rng.uniform(0, SIZE, 2), *rng.uniform(0.7, 2.5, 2), rng.uniform(-0.6, 0.4)))
     return dirt

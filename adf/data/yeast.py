@@ -35,8 +35,13 @@ def read_folder(folder, split: str | None = None, size: int = 128) -> list[Sampl
     for part in _parts(folder, split):
         paths = _files(part / "inputs")
         if not paths:
-            raise ValueError(f"{part / 'inputs'}: expected images NAME.pt, got none; an empty folder?")
-        known = {kind: _annotations(part, kind, paths) for kind in ("classes", "bounding_boxes", "instances")}
+            raise ValueError(
+                f"{part / 'inputs'}: expected images NAME.pt, got none; an empty folder?"
+            )
+        known = {
+            kind: _annotations(part, kind, paths)
+            for kind in ("classes", "bounding_boxes", "instances")
+        }
         samples += [_read_sample(paths[name], known, size) for name in sorted(paths, key=_natural)]
     return samples
 
@@ -60,7 +65,9 @@ def _parts(folder: Path, split: str | None) -> list[Path]:
     wanted = SPLITS if split is None else (split,)
     parts = [folder / name for name in wanted if (folder / name / "inputs").is_dir()]
     if not parts:
-        raise ValueError(f"{folder}: expected inputs/ in it or in its {', '.join(wanted)}, got none; a wrong folder?")
+        raise ValueError(
+            f"{folder}: expected inputs/ in it or in its {', '.join(wanted)}, got none; a wrong folder?"
+        )
     return parts
 
 
@@ -69,10 +76,14 @@ def _annotations(part: Path, kind: str, images: dict[str, Path]) -> dict[str, Pa
     paths = _files(part / kind)
     missing = sorted(images.keys() - paths.keys(), key=_natural)
     if (part / kind).is_dir() and missing and kind != "instances":
-        raise ValueError(f"{part / kind}: expected a file for every image, got none for {missing[0]}; deleted?")
+        raise ValueError(
+            f"{part / kind}: expected a file for every image, got none for {missing[0]}; deleted?"
+        )
     extra = sorted(paths.keys() - images.keys(), key=_natural)
     if extra:
-        raise ValueError(f"{paths[extra[0]]}: expected an image in inputs/ of that name, got none; renamed or deleted?")
+        raise ValueError(
+            f"{paths[extra[0]]}: expected an image in inputs/ of that name, got none; renamed or deleted?"
+        )
     return paths
 
 
@@ -81,9 +92,13 @@ def _read_sample(path: Path, known: dict[str, dict[str, Path]], size: int) -> Sa
     files = {kind: paths.get(path.stem) for kind, paths in known.items()}
     image = read_image(path)
     classes = files["classes"] and _read_classes(files["classes"])
-    boxes = files["bounding_boxes"] and _read_boxes(files["bounding_boxes"], classes, image.shape, size)
+    boxes = files["bounding_boxes"] and _read_boxes(
+        files["bounding_boxes"], classes, image.shape, size
+    )
     labels = files["instances"] and _read_labels(files["instances"], classes, image.shape, size)
-    small = normalise(resize(normalise(image), (size, size)))  # twice: float32 cannot hold every image as it comes
+    small = normalise(
+        resize(normalise(image), (size, size))
+    )  # twice: float32 cannot hold every image as it comes
     return Sample(path.stem, small.astype(np.float32), labels, boxes, classes)
 
 
@@ -93,38 +108,54 @@ def _read_classes(path: Path) -> np.ndarray:
     if numbers.ndim == 2:
         one_hot = ((numbers == 0) | (numbers == 1)).all() and (numbers.sum(axis=1) == 1).all()
         if not one_hot:
-            raise ValueError(f"{path}: expected rows with a single 1, got others; no one-hot classes?")
+            raise ValueError(
+                f"{path}: expected rows with a single 1, got others; no one-hot classes?"
+            )
         numbers = numbers.nonzero()[1]
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-        raise ValueError(f"{path}: expected integers (K,) or one-hot rows, got {numbers.dtype} {numbers.shape}; masks?")
+        raise ValueError(
+            f"{path}: expected integers (K,) or one-hot rows, got {numbers.dtype} {numbers.shape}; masks?"
+        )
     wrong = numbers[(numbers < 0) | (numbers >= len(CLASS_OF))]
     if wrong.size:
-        raise ValueError(f"{path}: expected classes 0 to {len(CLASS_OF) - 1}, got {wrong[0]}; another data set?")
+        raise ValueError(
+            f"{path}: expected classes 0 to {len(CLASS_OF) - 1}, got {wrong[0]}; another data set?"
+        )
     return CLASS_OF[numbers]
 
 
-def _read_boxes(path: Path, classes: np.ndarray | None, shape: tuple[int, int], size: int) -> np.ndarray:
+def _read_boxes(
+    path: Path, classes: np.ndarray | None, shape: tuple[int, int], size: int
+) -> np.ndarray:
     """(K, 4) float32, scaled from an image of `shape` to one of size x size."""
     boxes = read_tensor(path)
     count = "K" if classes is None else len(classes)
     if boxes.shape[1:] != (4,) or len(boxes) != (len(boxes) if classes is None else len(classes)):
-        raise ValueError(f"{path}: expected a box for each class, ({count}, 4), got {boxes.shape}; another image's?")
+        raise ValueError(
+            f"{path}: expected a box for each class, ({count}, 4), got {boxes.shape}; another image's?"
+        )
     if not np.isfinite(boxes).all():
         raise ValueError(f"{path}: expected finite corners x0 y0 x1 y1, got NaN or inf; damaged?")
     height, width = shape
     return (boxes * np.array([size / width, size / height] * 2)).astype(np.float32)
 
 
-def _read_labels(path: Path, classes: np.ndarray | None, shape: tuple[int, int], size: int) -> np.ndarray:
+def _read_labels(
+    path: Path, classes: np.ndarray | None, shape: tuple[int, int], size: int
+) -> np.ndarray:
     """(size, size) uint8 from masks (K, H, W). Where objects overlap the cell wins: it lies in front of the trap."""
     if classes is None:
-        raise ValueError(f"{path}: expected the classes of these masks, got none; is classes/ missing?")
+        raise ValueError(
+            f"{path}: expected the classes of these masks, got none; is classes/ missing?"
+        )
     masks = read_tensor(path)
     if masks.shape != (len(classes), *shape):
         expected = f"a mask of the image's size for each of its classes, {(len(classes), *shape)}"
         raise ValueError(f"{path}: expected {expected}, got {masks.shape}; another image's?")
     if not ((masks == 0) | (masks == 1)).all():
-        raise ValueError(f"{path}: expected masks of 0 and 1, got other values; saved as 0 and 255?")
+        raise ValueError(
+            f"{path}: expected masks of 0 and 1, got other values; saved as 0 and 255?"
+        )
     labels = np.zeros((size, size), np.uint8)
     for value in (1, 2):
         for mask in masks[classes == value]:

@@ -155,7 +155,9 @@ class Stacks:
         height = max(1, STACK_BLOCK // max(1, row))
         height = -(-size[0] // max(1, -(-size[0] // height)))
         images = max(1, STACK_BLOCK // max(1, row * height))
-        return [(image, rows) for image in slices(count, images) for rows in slices(size[0], height)]
+        return [
+            (image, rows) for image in slices(count, images) for rows in slices(size[0], height)
+        ]
 
     def _rows(self, i, rows):
         start = i * self.map.dilation[0]

@@ -93,7 +93,9 @@ def boxes_with_right_majority(samples, labels, classes):
         if sample.boxes is None or sample.box_classes is None:
             continue
         for box, box_class in zip(sample.boxes, sample.box_classes, strict=True):
-            counts = np.bincount(predicted[inscribed_ellipse(box, predicted.shape)], minlength=classes)
+            counts = np.bincount(
+                predicted[inscribed_ellipse(box, predicted.shape)], minlength=classes
+            )
             right += int(counts.argmax() == box_class)
             total += 1
     return right, total
@@ -103,5 +105,8 @@ def inscribed_ellipse(box, shape):
     """The pixels (H, W) whose centres lie in the ellipse that touches the box x0 y0 x1 y1 from within."""
     x0, y0, x1, y1 = (float(edge) for edge in box)
     rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
-    across, down = (columns - (x0 + x1) / 2) / ((x1 - x0) / 2), (rows - (y0 + y1) / 2) / ((y1 - y0) / 2)
+    across, down = (
+        (columns - (x0 + x1) / 2) / ((x1 - x0) / 2),
+        (rows - (y0 + y1) / 2) / ((y1 - y0) / 2),
+    )
     return across**2 + down**2 <= 1

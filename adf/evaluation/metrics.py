@@ -47,7 +47,9 @@ def nll(labels, probabilities):
     Source: Gneiting & Raftery, *Strictly proper scoring rules, prediction, and estimation*, JASA 2007.
     """
     labels, probabilities = check_probabilities(labels, probabilities)
-    p = np.take_along_axis(probabilities, labels[:, None].astype(np.intp), axis=1).astype(np.float64)
+    p = np.take_along_axis(probabilities, labels[:, None].astype(np.intp), axis=1).astype(
+        np.float64
+    )
     return float(-np.log(np.maximum(p, np.finfo(np.float32).smallest_normal)).mean())  # (8.6)
 
 
@@ -71,7 +73,9 @@ class Reliability(NamedTuple):
     @property
     def ece(self):
         """sum_b n_b / n |accuracy_b - confidence_b|."""
-        return float(np.nansum(self.count * np.abs(self.accuracy - self.confidence)) / self.count.sum())  # (8.8)
+        return float(
+            np.nansum(self.count * np.abs(self.accuracy - self.confidence)) / self.count.sum()
+        )  # (8.8)
 
 
 def reliability(labels, probabilities, bins=15):
@@ -112,7 +116,11 @@ def check_classes(what, array, classes):
 
 def check_probabilities(labels, probabilities):
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    if probabilities.ndim < 2 or labels.shape != probabilities.shape[:1] + probabilities.shape[2:] or not labels.size:
+    if (
+        probabilities.ndim < 2
+        or labels.shape != probabilities.shape[:1] + probabilities.shape[2:]
+        or not labels.size
+    ):
         raise ValueError(
             f"expected labels (N, H, W) and probabilities (N, K, H, W) of at least one pixel, "
             f"got shapes {labels.shape} and {probabilities.shape}"

@@ -78,7 +78,9 @@ def auroc(errors, uncertainty):
     Source: Hanley & McNeil, *The meaning and use of the area under a ROC curve*, Radiology 1982.
     """
     if np.asarray(errors).dtype != bool:
-        raise ValueError(f"auroc expects boolean errors, True where a pixel is wrong, got {np.asarray(errors).dtype}")
+        raise ValueError(
+            f"auroc expects boolean errors, True where a pixel is wrong, got {np.asarray(errors).dtype}"
+        )
     errors, uncertainty = check_errors(errors, uncertainty)
     pixels, wrong = _by_uncertainty(errors, uncertainty)
     right = pixels - wrong
@@ -90,7 +92,9 @@ def _risk(errors, uncertainty):
     """Mean error of the k least uncertain pixels, k = 1 .. n. Within a tie the summed error grows linearly."""
     pixels, error = _by_uncertainty(errors, uncertainty)
     kept = np.arange(1, errors.size + 1)
-    return np.interp(kept, np.cumsum(np.append(0, pixels)), np.cumsum(np.append(0, error))) / kept  # (8.9)
+    return (
+        np.interp(kept, np.cumsum(np.append(0, pixels)), np.cumsum(np.append(0, error))) / kept
+    )  # (8.9)
 
 
 def _by_uncertainty(errors, uncertainty):

@@ -20,9 +20,19 @@ def reliability(curves):
         label = f"{name}ECE {curve.ece:.4f}"
         upper.plot(curve.confidence, curve.accuracy, "o-", color=colour, clip_on=False, label=label)
         edges = np.linspace(0, 1, curve.count.size + 1)
-        lower.stairs(curve.count / curve.count.sum(), edges, color=colour, linewidth=2, fill=len(_named(curves)) == 1)
+        lower.stairs(
+            curve.count / curve.count.sum(),
+            edges,
+            color=colour,
+            linewidth=2,
+            fill=len(_named(curves)) == 1,
+        )
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    lower.set(xlabel="confidence (probability of the called class)", ylabel="share of pixels", yscale="log")
+    lower.set(
+        xlabel="confidence (probability of the called class)",
+        ylabel="share of pixels",
+        yscale="log",
+    )
     lower.yaxis.set_minor_locator(NullLocator())
     upper.legend(frameon=False, loc="upper left")  # no confidence is below 1 / K: here is room
     return figure
@@ -54,7 +64,12 @@ def sparsification(curves):
         xlim=(0, end or 1),
         ylim=(0, 1.05 * top or 1),
     )
-    axes.legend(handles=axes.get_legend_handles_labels()[0] + orders, loc="upper right", edgecolor="none", framealpha=1)
+    axes.legend(
+        handles=axes.get_legend_handles_labels()[0] + orders,
+        loc="upper right",
+        edgecolor="none",
+        framealpha=1,
+    )
     return figure
 
 
@@ -77,13 +92,23 @@ def risk_coverage(curves):
         xlim=(0, 1),
         ylim=(low / 2, 2 * (high or 1)),
     )
-    axes.set_yscale("log", nonpositive="clip")  # after its limits: without a positive risk it finds none
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)  # inside it would hide a curve
+    axes.set_yscale(
+        "log", nonpositive="clip"
+    )  # after its limits: without a positive risk it finds none
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False
+    )  # inside it would hide a curve
     return figure
 
 
 def _named(curves):
     """One curve or a dict of them  -> a list of (prefix of the label, curve, colour)."""
-    named = {f"{name}: ": curve for name, curve in curves.items()} if isinstance(curves, dict) else {"": curves}
+    named = (
+        {f"{name}: ": curve for name, curve in curves.items()}
+        if isinstance(curves, dict)
+        else {"": curves}
+    )
     colours = CLASS_COLOURS[1:]
-    return [(name, curve, colours[i % len(colours)]) for i, (name, curve) in enumerate(named.items())]
+    return [
+        (name, curve, colours[i % len(colours)]) for i, (name, curve) in enumerate(named.items())
+    ]

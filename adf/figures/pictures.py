@@ -8,13 +8,22 @@ from matplotlib.ticker import MaxNLocator
 
 from ..gaussian import normalise
 
-CLASS_COLOURS = ("#BBBBBB", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")  # class 0 is not tinted
+CLASS_COLOURS = (
+    "#BBBBBB",
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+)  # class 0 is not tinted
 WRONG = "#F0E442"
 PANEL, GAP, MARGIN, CAPTION, HEADER, FOOTER = 3.25, 0.15, 0.15, 0.4, 0.38, 0.85
 FONT = 13
 
 
-def overview(images, prediction, labels=None, class_names=("background", "trap", "cell"), titles=None):
+def overview(
+    images, prediction, labels=None, class_names=("background", "trap", "cell"), titles=None
+):
     """One row per image: segmentation, wrong pixels, uncertainty over all classes, uncertainty of class 0  -> Figure.
 
     images: (N, H, W) or (N, 1, H, W), any grey values; prediction: as `adf.predict` returns it; labels: the truth,
@@ -50,12 +59,15 @@ def _grid(rows, height, width):
 
     def place(column, top, height, inset=0.0):
         left, width = MARGIN + column * (PANEL + GAP) + inset, PANEL - 2 * inset
-        axes = figure.add_axes((left / total[0], 1 - (top + height) / total[1], width / total[0], height / total[1]))
+        axes = figure.add_axes(
+            (left / total[0], 1 - (top + height) / total[1], width / total[0], height / total[1])
+        )
         axes.set_axis_off()
         return axes
 
     panels = [
-        [place(column, HEADER + CAPTION + row * (panel + CAPTION), panel) for column in range(4)] for row in range(rows)
+        [place(column, HEADER + CAPTION + row * (panel + CAPTION), panel) for column in range(4)]
+        for row in range(rows)
     ]
     footers = [place(column, total[1] - FOOTER + 0.12, 0.14, inset=0.2) for column in range(4)]
     return figure, np.array(panels), footers
@@ -66,7 +78,9 @@ def _draw_segmentation(axes, image, predicted):
     axes.imshow(_washed(image, predicted))
     for k in range(1, predicted.max() + 1):
         inside = predicted == k
-        if inside.any() and not inside.all() and min(inside.shape) > 1:  # matplotlib's contour warns or raises
+        if (
+            inside.any() and not inside.all() and min(inside.shape) > 1
+        ):  # matplotlib's contour warns or raises
             axes.contour(inside, levels=[0.5], colors=CLASS_COLOURS[k], linewidths=1.5)
 
 
@@ -93,9 +107,14 @@ def _draw_uncertainty(column, footer, std, what):
 
 
 def _draw_legends(footers, class_names, with_errors):
-    classes = [Patch(facecolor=colour, label=name) for colour, name in zip(CLASS_COLOURS, class_names, strict=False)]
+    classes = [
+        Patch(facecolor=colour, label=name)
+        for colour, name in zip(CLASS_COLOURS, class_names, strict=False)
+    ]
     errors = [Patch(facecolor=WRONG, label="wrong  (tint: true class)")]
-    for axes, handles in zip(footers, (classes, errors) if with_errors else (classes,), strict=False):
+    for axes, handles in zip(
+        footers, (classes, errors) if with_errors else (classes,), strict=False
+    ):
         legend = axes.legend(
             handles=handles,
             loc="upper center",

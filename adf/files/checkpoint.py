@@ -32,11 +32,17 @@ def save(path, arrays, settings):
     """
     arrays = {_checked_name(name): _storable(name, array) for name, array in arrays.items()}
     described = {
-        name: {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": _sha256(_bytes_of(array))}
+        name: {
+            "shape": list(array.shape),
+            "dtype": array.dtype.str,
+            "sha256": _sha256(_bytes_of(array)),
+        }
         for name, array in arrays.items()
     }
     _check_settings(settings)
-    manifest = _encode({"format": FORMAT, "version": VERSION, "settings": settings, "arrays": described})
+    manifest = _encode(
+        {"format": FORMAT, "version": VERSION, "settings": settings, "arrays": described}
+    )
     if len(manifest) > MANIFEST_LIMIT:
         raise ValueError(
             f"save expects settings and names of at most {MANIFEST_LIMIT} bytes, got {len(manifest)}; "
@@ -45,7 +51,9 @@ def save(path, arrays, settings):
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         _write_member(archive, MANIFEST, manifest)
         for name, array in arrays.items():
-            _write_member(archive, name + ".npy", _npy_header(array.shape, array.dtype.str), _bytes_of(array))
+            _write_member(
+                archive, name + ".npy", _npy_header(array.shape, array.dtype.str), _bytes_of(array)
+            )
         archive.comment = _sha256(manifest).encode()
 
 
@@ -59,7 +67,10 @@ def load(path):
         try:
             with zipfile.ZipFile(file) as archive:
                 manifest = _read_manifest(archive, os.fstat(file.fileno()).st_size)
-                arrays = {name: _read_array(archive, name, **about) for name, about in manifest["arrays"].items()}
+                arrays = {
+                    name: _read_array(archive, name, **about)
+                    for name, about in manifest["arrays"].items()
+                }
         # What zipfile, json and a wrong manifest raise on bytes that nobody meant as a checkpoint.
         except (
             zipfile.BadZipFile,
@@ -82,7 +93,9 @@ def load(path):
 
 def _checked_name(name):
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_./-]{1,200}", name):
-        raise ValueError(f"save expects array names of up to 200 letters, digits and _ . / -, got {name!r}")
+        raise ValueError(
+            f"save expects array names of up to 200 letters, digits and _ . / -, got {name!r}"
+        )
     return name
 
 
@@ -95,7 +108,9 @@ def _storable(name, array):
         )
     dtype = array.dtype.newbyteorder("<")
     if dtype.str not in DTYPES:
-        raise ValueError(f"save expects arrays of {', '.join(sorted(DTYPES))}, got {array.dtype} as {name!r}")
+        raise ValueError(
+            f"save expects arrays of {', '.join(sorted(DTYPES))}, got {array.dtype} as {name!r}"
+        )
     return np.asarray(array, dtype=dtype, order="C")
 
 
@@ -135,7 +150,9 @@ def _npy_header(shape, dtype):
 
 def _write_member(archive, name, *parts):
     member = zipfile.ZipInfo(name)  # stored, and dated 1980
-    member.file_size = sum(len(part) for part in parts)  # tells zipfile where it needs the 64-bit format
+    member.file_size = sum(
+        len(part) for part in parts
+    )  # tells zipfile where it needs the 64-bit format
     with archive.open(member, "w") as file:
         for part in parts:
             file.write(part)
@@ -151,38 +168,57 @@ def _read_manifest(archive, file_size):
     members = archive.infolist()
     _require(members and members[0].filename == MANIFEST, f"{MANIFEST} is not its first member")
     _require(
-        all(m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size for m in members),
+        all(
+            m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size
+            for m in members
+        ),
         "a member is compressed, all should be stored",
     )
     _require(
-        sum(m.file_size for m in members) <= file_size and all(0 <= m.header_offset < file_size for m in members),
+        sum(m.file_size for m in members) <= file_size
+        and all(0 <= m.header_offset < file_size for m in members),
         "its members claim more bytes than the file has",
     )
-    _require(members[0].file_size <= MANIFEST_LIMIT, f"{MANIFEST} is longer than {MANIFEST_LIMIT} bytes")
+    _require(
+        members[0].file_size <= MANIFEST_LIMIT, f"{MANIFEST} is longer than {MANIFEST_LIMIT} bytes"
+    )
     text = archive.read(members[0])
     _require(_sha256(text).encode() == archive.comment, f"{MANIFEST} does not match its checksum")
     manifest = json.loads(text)
-    _require(_encode(manifest) == text, f"{MANIFEST} is not as save writes it")  # no NaN, no key twice
+    _require(
+        _encode(manifest) == text, f"{MANIFEST} is not as save writes it"
+    )  # no NaN, no key twice
     format, version = (manifest.get(key) for key in ("format", "version"))
     _require(
         (format, version) == (FORMAT, VERSION),
         f"it is {format!r} of version {version!r}, this adf reads {FORMAT!r} of version {VERSION}",
     )
-    _require(manifest.keys() == {"format", "version", "settings", "arrays"}, f"{MANIFEST} has other entries")
+    _require(
+        manifest.keys() == {"format", "version", "settings", "arrays"},
+        f"{MANIFEST} has other entries",
+    )
     _require(isinstance(manifest["settings"], dict), "its settings are no dictionary")
     listed, there = [MANIFEST, *(f"{name}.npy" for name in manifest["arrays"])], archive.namelist()
     odd = sorted(set(listed) ^ set(there))[:3] or "twice, or in another order"
-    _require(listed == there, f"{MANIFEST} lists {len(listed)} members, the file has {len(there)} (differ: {odd})")
+    _require(
+        listed == there,
+        f"{MANIFEST} lists {len(listed)} members, the file has {len(there)} (differ: {odd})",
+    )
     return manifest
 
 
 def _read_array(archive, name, shape, dtype, sha256):
     """One array, read only once its size is known to be there."""
     _require(dtype in DTYPES, f"array {name!r} has the dtype {dtype!r}, which save does not write")
-    _require(all(type(n) is int and n >= 0 for n in shape), f"array {name!r} has the shape {shape!r}")
+    _require(
+        all(type(n) is int and n >= 0 for n in shape), f"array {name!r} has the shape {shape!r}"
+    )
     member, header = archive.getinfo(name + ".npy"), _npy_header(shape, dtype)
     size = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
-    _require(member.file_size == size, f"array {name!r} should take {size} bytes, there are {member.file_size}")
+    _require(
+        member.file_size == size,
+        f"array {name!r} should take {size} bytes, there are {member.file_size}",
+    )
     data = archive.read(member)
     _require(data.startswith(header), f"array {name!r} has another header than {MANIFEST} says")
     array = np.ndarray(shape, dtype, buffer=data, offset=len(header)).copy()

@@ -31,10 +31,14 @@ def read_image(path) -> np.ndarray:
     OSError where the path cannot be opened.
     """
     array = _read(path, (*GREY_MODES, "F", "LA", *COLOUR_MODES), _grey)
-    with np.errstate(over="ignore", invalid="ignore"):  # what float64 cannot hold becomes inf or NaN, and is refused
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # what float64 cannot hold becomes inf or NaN, and is refused
         image = array.astype(np.float64)
     if not np.isfinite(image).all():
-        raise ValueError(f"{path}: expected finite numbers, got NaN or inf; a division by zero before it was saved?")
+        raise ValueError(
+            f"{path}: expected finite numbers, got NaN or inf; a division by zero before it was saved?"
+        )
     return image
 
 
@@ -45,7 +49,9 @@ def read_labels(path) -> np.ndarray:
     """
     labels = _read(path, (*GREY_MODES, "P"), _indices)
     if labels.dtype.kind == "f":
-        raise ValueError(f"{path}: expected integer labels, got {labels.dtype}; an image or probabilities instead?")
+        raise ValueError(
+            f"{path}: expected integer labels, got {labels.dtype}; an image or probabilities instead?"
+        )
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
@@ -69,18 +75,26 @@ def _read(path, modes: tuple, channel) -> np.ndarray:
             array = read_tensor(path)
             _check(path, array.shape, array.dtype)
         case suffix:
-            raise ValueError(f"{path}: expected .png, .tif, .tiff, .npy or .pt, got {suffix!r}; convert it first")
+            raise ValueError(
+                f"{path}: expected .png, .tif, .tiff, .npy or .pt, got {suffix!r}; convert it first"
+            )
     return array.reshape(array.shape[-2:]).astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _check(path: Path, shape: tuple, dtype: np.dtype):
     """ValueError unless an array of this shape and type is an image."""
     if dtype.kind not in "buif":
-        raise ValueError(f"{path}: expected an array of real numbers, got {dtype}; objects, complex numbers or text?")
+        raise ValueError(
+            f"{path}: expected an array of real numbers, got {dtype}; objects, complex numbers or text?"
+        )
     if len(shape) != 2 and (len(shape) != 3 or shape[0] != 1):
-        raise ValueError(f"{path}: expected the shape (H, W) or (1, H, W), got {shape}; a stack or a colour image?")
+        raise ValueError(
+            f"{path}: expected the shape (H, W) or (1, H, W), got {shape}; a stack or a colour image?"
+        )
     if min(shape) < 1 or math.prod(shape) > PIXELS:
-        raise ValueError(f"{path}: expected 1 to {PIXELS} pixels, got the shape {shape}; empty, damaged or hostile?")
+        raise ValueError(
+            f"{path}: expected 1 to {PIXELS} pixels, got the shape {shape}; empty, damaged or hostile?"
+        )
 
 
 @contextmanager
@@ -91,18 +105,28 @@ def _blaming(path: Path, expected: str):
             yield
     except Exception as error:  # on purpose: neither library says which types its parsers raise
         got = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise ValueError(f"{path}: expected {expected}, got {got}; cut short, damaged or not one at all?") from error
+        raise ValueError(
+            f"{path}: expected {expected}, got {got}; cut short, damaged or not one at all?"
+        ) from error
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}  # (3, 0) is for named fields
+    headers = {
+        (1, 0): npy.read_array_header_1_0,
+        (2, 0): npy.read_array_header_2_0,
+    }  # (3, 0) is for named fields
     with path.open("rb") as file:
         with _blaming(path, "a .npy array"):
             shape, fortran, dtype = headers[npy.read_magic(file)](file)
         _check(path, shape, dtype)
-        expected, got = math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - file.tell()
+        expected, got = (
+            math.prod(shape) * dtype.itemsize,
+            os.fstat(file.fileno()).st_size - file.tell(),
+        )
         if got != expected:
-            raise ValueError(f"{path}: expected {expected} bytes for the shape {shape}, got {got}; cut short?")
+            raise ValueError(
+                f"{path}: expected {expected} bytes for the shape {shape}, got {got}; cut short?"
+            )
         truth = dtype.kind == "b"  # read as bytes, for one other than 0 and 1 is no bool
         numbers = np.frombuffer(file.read(expected), np.uint8 if truth else dtype)
     array = numbers.reshape(shape, order="F" if fortran else "C")
@@ -117,9 +141,13 @@ def _read_picture(path: Path, modes: tuple, channel) -> np.ndarray:
             picture = Image.open(file, formats=formats)
         _check(path, picture.size[::-1], np.dtype(np.uint8))
         if getattr(picture, "is_animated", False):
-            raise ValueError(f"{path}: expected one image, got several pages; a stack? save its planes one by one")
+            raise ValueError(
+                f"{path}: expected one image, got several pages; a stack? save its planes one by one"
+            )
         if picture.mode not in modes:
-            raise ValueError(f"{path}: expected a mode out of {', '.join(modes)}, got {picture.mode}; convert it first")
+            raise ValueError(
+                f"{path}: expected a mode out of {', '.join(modes)}, got {picture.mode}; convert it first"
+            )
         with _blaming(path, "a PNG or TIFF image"):
             return channel(picture)
 

@@ -75,14 +75,19 @@ def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, object]]:
         for opcode, argument, _ in pickletools.genops(stream):
             yield opcode.name, argument
     except (ValueError, Warning) as error:  # of a bad escape in a string, where warnings are errors
-        raise ValueError(f"a damaged pickle ({str(error)[:80]}); cut short, or not a tensor at all?") from error
+        raise ValueError(
+            f"a damaged pickle ({str(error)[:80]}); cut short, or not a tensor at all?"
+        ) from error
 
 
 def _step(stack: list, memo: dict, name: str, argument):
     """One opcode. BUILD, INST, OBJ, NEWOBJ and all others that torch does not need are missing on purpose."""
     match name:
         case "PROTO":
-            demand(argument == 2, f"pickle protocol {argument}, torch writes 2; written by another program?")
+            demand(
+                argument == 2,
+                f"pickle protocol {argument}, torch writes 2; written by another program?",
+            )
         case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINUNICODE":
             stack.append(argument)
         case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE" | "MARK":
@@ -110,7 +115,9 @@ def _step(stack: list, memo: dict, name: str, argument):
         case "REDUCE":
             stack.append(_as_rebuilt(*_pop(stack, 2)))
         case _:
-            raise ValueError(f"the opcode {name}, which no tensor needs; hostile, or not a tensor alone?")
+            raise ValueError(
+                f"the opcode {name}, which no tensor needs; hostile, or not a tensor alone?"
+            )
 
 
 def _pop(stack: list, count: int | None = None) -> list:
@@ -127,15 +134,21 @@ def _pop(stack: list, count: int | None = None) -> list:
 
 
 def _append(target, values: list) -> list:
-    demand(type(target) is list, "a pickle that appends to what is no list; damaged, or a whole model?")
+    demand(
+        type(target) is list, "a pickle that appends to what is no list; damaged, or a whole model?"
+    )
     target.extend(values)
     return target
 
 
 def _set_items(target, items: list) -> dict:
     keys, values = items[::2], items[1::2]
-    plain = type(target) is dict and len(keys) == len(values) and all(type(key) is str for key in keys)
-    demand(plain, "a pickle that sets items of what is no dict of strings; damaged, or a whole model?")
+    plain = (
+        type(target) is dict and len(keys) == len(values) and all(type(key) is str for key in keys)
+    )
+    demand(
+        plain, "a pickle that sets items of what is no dict of strings; damaged, or a whole model?"
+    )
     target.update(zip(keys, values, strict=True))
     return target
 
@@ -144,8 +157,13 @@ def _as_storage(persistent_id) -> Storage:
     match persistent_id:
         # The legacy format has a sixth field, for storages that are parts of others: None in all but ancient files.
         case ("storage", Name(kind), str(key), str(), size, *rest) if rest in ([], [None]):
-            demand(kind in DTYPES, f"numbers of the kind {repr(kind)[:60]}; bfloat16, complex or quantised?")
-            demand(is_size(size), "a storage of less than no or more than any file's numbers; hostile?")
+            demand(
+                kind in DTYPES,
+                f"numbers of the kind {repr(kind)[:60]}; bfloat16, complex or quantised?",
+            )
+            demand(
+                is_size(size), "a storage of less than no or more than any file's numbers; hostile?"
+            )
             return Storage(DTYPES[kind], key, size)
     raise ValueError("a reference that is no storage; damaged?")
 
@@ -155,18 +173,29 @@ def _as_rebuilt(function, arguments):
     match function, arguments:
         case Name("collections OrderedDict"), ():
             return HOOKS
-        case Name("torch._utils _rebuild_tensor_v2"), (Storage() as storage, offset, shape, strides, bool(), hooks):
+        case Name("torch._utils _rebuild_tensor_v2"), (
+            Storage() as storage,
+            offset,
+            shape,
+            strides,
+            bool(),
+            hooks,
+        ):
             demand(hooks is HOOKS, "a tensor with backward hooks; hostile?")
             return View(storage, offset, shape, strides)
         case Name("torch._utils _rebuild_parameter"), (View() as view, bool(), _):
             return view
         case Name(text), _:
-            raise ValueError(f"a call of {repr(text)[:60]}, which was not made; hostile, or not a plain tensor?")
+            raise ValueError(
+                f"a call of {repr(text)[:60]}, which was not made; hostile, or not a plain tensor?"
+            )
     raise ValueError("a call of what is no function; damaged?")
 
 
 def as_view(value) -> View:
-    demand(isinstance(value, View), f"a pickled {type(value).__name__}; a model or a list of tensors?")
+    demand(
+        isinstance(value, View), f"a pickled {type(value).__name__}; a model or a list of tensors?"
+    )
     return value
 
 

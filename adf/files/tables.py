@@ -13,7 +13,10 @@ def markdown_table(rows):
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * (w - 1) + "-:"[i > 0] for i, w in enumerate(widths)])
     padded = (
-        [cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        [
+            cell.rjust(w) if i else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ]
         for line in lines
     )
     return "\n".join("| " + " | ".join(line) + " |" for line in padded)

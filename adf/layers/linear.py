@@ -120,9 +120,7 @@ class Conv2d(LinearLaw):
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         self._learn(shape, math.prod(shape[1:]), out_channels, bias, rng)
 
-    def _configure(
-        self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups
-    ):
+    def _configure(self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups):
         """Checks and keeps the sizes, the geometry as the Correlation `map`."""
         check_positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
         check_groups(self, in_channels, out_channels, groups)
@@ -177,7 +175,9 @@ class ConvTranspose2d(Conv2d):
         m = self.map
         extras = self.output_padding
         sizes = zip(size, self.kernel_size, m.stride, m.padding, m.dilation, extras, strict=True)
-        return tuple((n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, d, extra in sizes)
+        return tuple(
+            (n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, d, extra in sizes
+        )
 
     def check(self, x):
         check(self, x, channels=self.in_channels)

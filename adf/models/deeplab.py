@@ -1,7 +1,17 @@
 """DeepLabv3+ (Chen et al., ECCV 2018) on Gaussians: composition only."""
 
 from ..backend import default_rng
-from ..layers import Add, BatchNorm2d, Concat, Conv2d, GlobalAvgPool2d, Identity, LeakyReLU, Sequential, Upsample
+from ..layers import (
+    Add,
+    BatchNorm2d,
+    Concat,
+    Conv2d,
+    GlobalAvgPool2d,
+    Identity,
+    LeakyReLU,
+    Sequential,
+    Upsample,
+)
 from .network import NEGATIVE_SLOPE, Network, logits
 
 # Windows of 5, 9 and 13 pixels on the 16 x 16 that are left of 128 x 128; wider ones see mostly padding.
@@ -69,7 +79,9 @@ def atrous_pyramid(in_channels, width, out_channels, rng):
     pooling = Sequential(GlobalAvgPool2d(), average, LeakyReLU(NEGATIVE_SLOPE))
     atrous = [separable(in_channels, width, dilation=rate, rng=rng) for rate in RATES]
     branches = [convolution(in_channels, width, 1, rng=rng), *atrous, pooling]
-    return Sequential(Concat(*branches), convolution(len(branches) * width, out_channels, 1, rng=rng))
+    return Sequential(
+        Concat(*branches), convolution(len(branches) * width, out_channels, 1, rng=rng)
+    )
 
 
 def residual(in_channels, out_channels, stride=1, dilation=1, *, rng):
@@ -79,7 +91,9 @@ def residual(in_channels, out_channels, stride=1, dilation=1, *, rng):
         projection = Conv2d(in_channels, out_channels, 1, stride, bias=False, rng=rng)
         shortcut = Sequential(projection, BatchNorm2d(out_channels))
     first = separable(in_channels, out_channels, stride, dilation, rng=rng)
-    return Add(Sequential(first, separable(out_channels, out_channels, 1, dilation, rng=rng)), shortcut)
+    return Add(
+        Sequential(first, separable(out_channels, out_channels, 1, dilation, rng=rng)), shortcut
+    )
 
 
 def separable(in_channels, out_channels, stride=1, dilation=1, *, rng):

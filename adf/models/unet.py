@@ -1,7 +1,16 @@
 """The U-Net (Ronneberger, Fischer & Brox, MICCAI 2015) on Gaussians: composition only."""
 
 from ..backend import default_rng
-from ..layers import BatchNorm2d, Concat, Conv2d, ConvTranspose2d, Identity, LeakyReLU, MaxPool2d, Sequential
+from ..layers import (
+    BatchNorm2d,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    Identity,
+    LeakyReLU,
+    MaxPool2d,
+    Sequential,
+)
 from .network import NEGATIVE_SLOPE, Network, logits
 
 

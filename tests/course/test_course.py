@@ -30,9 +30,15 @@ def test_the_network_segments():
 def test_our_pixel_is_a_cells_and_has_a_neighbour_outside():
     (row, column), cell = course.PIXEL, course.labels() == CELL
     assert cell[row, column]
-    assert not all((cell[row - 1, column], cell[row + 1, column], cell[row, column - 1], cell[row, column + 1]))
+    assert not all(
+        (cell[row - 1, column], cell[row + 1, column], cell[row, column - 1], cell[row, column + 1])
+    )
     x = course.image()
-    assert x.mean.shape == (1, 1, 32, 32) and x.mean.dtype == np.float32 and np.all(x.var == np.float32(0.05))
+    assert (
+        x.mean.shape == (1, 1, 32, 32)
+        and x.mean.dtype == np.float32
+        and np.all(x.var == np.float32(0.05))
+    )
 
 
 def test_the_steps_are_the_network():
@@ -44,7 +50,9 @@ def test_the_steps_are_the_network():
         for step in walk:
             state = step(state)
         assert len(state) == 1
-        assert all(a is b is None or (a == b).all() for a, b in zip(state[0], expected, strict=True))
+        assert all(
+            a is b is None or (a == b).all() for a, b in zip(state[0], expected, strict=True)
+        )
     assert len({step.name for step in walk}) == len(walk) == 35
     assert sum(len(step.layer.parameters()) for step in walk) == len(network.parameters())
 
@@ -57,8 +65,12 @@ def test_the_stations_are_those_of_compare():
     row, column = course.PIXEL
     channel = c.var[0, :, row, column].argmax()
     assert last.adf.var == pytest.approx(c.var[0, channel, row, column], rel=1e-6)
-    assert last.samples.var(ddof=1) == pytest.approx(c.sampled_var[0, channel, row, column], rel=0.5)
-    assert stations[0].name == "image" and {len(station.samples) for station in stations} == {course.SAMPLES}
+    assert last.samples.var(ddof=1) == pytest.approx(
+        c.sampled_var[0, channel, row, column], rel=0.5
+    )
+    assert stations[0].name == "image" and {len(station.samples) for station in stations} == {
+        course.SAMPLES
+    }
 
 
 def test_the_books_balance(capsys):
@@ -86,7 +98,9 @@ def test_a_kind_gets_wrong_what_the_books_say():
     for name in "conv 1.2", "batch norm 1.2", "leaky ReLU 1.2":
         layer = next(step.layer for step in walk if step.name == name)
         c = adf.montecarlo.compare(layer, x, samples=10_000)
-        assert max(abs(c.mean_z).max(), abs(c.var_z).max()) < adf.montecarlo.bound(2 * c.mean.size), name
+        assert max(abs(c.mean_z).max(), abs(c.var_z).max()) < adf.montecarlo.bound(
+            2 * c.mean.size
+        ), name
         skewed = x.mean + np.sqrt(x.var) * (rng.exponential(size=(10_000, *x.mean.shape[1:])) - 1)
         var = layer.predict(Gaussian(skewed)).mean.var(axis=0)
         same = np.allclose(var, layer.predict(x).var, rtol=0.15)
@@ -109,7 +123,9 @@ def test_the_jackknife_removes_the_bias_of_a_logarithm():
     """Of log of a variance of 1, sampled in groups as the books have them: the mean of many is 0."""
     rng, found = np.random.default_rng(0), []
     for _ in range(300):
-        parts = [books._moments(rng.standard_normal((books.GROUP, 1, 1, 1))) for _ in range(books.GROUPS)]
+        parts = [
+            books._moments(rng.standard_normal((books.GROUP, 1, 1, 1))) for _ in range(books.GROUPS)
+        ]
         found.append(books._jackknife(np.log(books._pooled(parts).var[:, 0, 0, 0])))
     error, low, high = np.array(found).T
     n = books.GROUPS * books.GROUP
@@ -124,7 +140,10 @@ def test_the_pictures_show_what_was_printed(capsys):
     course.draw(course.biography()[:2])
     titles = [axes.get_title() for axes in plt.gcf().axes]
     assert titles[0].startswith("image") and titles[1].startswith("conv 1.1")
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["image", "conv 1.1"]
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "image",
+        "conv 1.1",
+    ]
     entries = course.account()
     course.waterfall(entries)
     assert len(plt.gcf().axes[0].patches) == len(entries)

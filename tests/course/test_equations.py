@@ -44,7 +44,10 @@ def by_impulses(layer, x):
     units = np.eye(x.mean.size).reshape(-1, *x.mean.shape[1:])
     bias = layer.predict(Gaussian(0 * units[:1])).mean.ravel()
     matrix = layer.predict(Gaussian(units)).mean.reshape(len(units), -1).T - bias[:, None]
-    mean, var = ([math.fsum(row) for row in terms] for terms in (matrix * x.mean.ravel(), matrix**2 * x.var.ravel()))
+    mean, var = (
+        [math.fsum(row) for row in terms]
+        for terms in (matrix * x.mean.ravel(), matrix**2 * x.var.ravel())
+    )
     return np.array(mean) + bias, np.array(var)
 
 
@@ -53,7 +56,9 @@ def by_quadrature(layer, x):
 
     def expected(function, mean, sigma):
         cuts = [e for e in (-mean / sigma,) if abs(e) < 12]
-        return integrate.quad(lambda e: function(mean + sigma * e) * norm.pdf(e), -12, 12, points=cuts, epsabs=1e-13)[0]
+        return integrate.quad(
+            lambda e: function(mean + sigma * e) * norm.pdf(e), -12, 12, points=cuts, epsabs=1e-13
+        )[0]
 
     def moments(mean, var):
         def y(value):
@@ -75,7 +80,9 @@ def by_cases(layer, x):
     """Dropout: x / (1 - p) with probability 1 - p, else 0; E[y^2] by Gauss-Hermite quadrature, exact for a square."""
     e, weight = np.polynomial.hermite_e.hermegauss(3)
     values = (x.mean.ravel()[:, None] + np.sqrt(x.var.ravel())[:, None] * e) / (1 - layer.p)
-    first, second = ((1 - layer.p) * (values**k * weight).sum(axis=1) / weight.sum() for k in (1, 2))
+    first, second = (
+        (1 - layer.p) * (values**k * weight).sum(axis=1) / weight.sum() for k in (1, 2)
+    )
     return first, second - first**2
 
 
@@ -87,7 +94,9 @@ def by_marginals(layer, x):
 
     def moments(shape):
         whole, first, second = (
-            integrate.quad(lambda p, k=k: p**k, 0, 1, weight="alg", wvar=tuple(shape), epsabs=0, epsrel=1e-13)[0]
+            integrate.quad(
+                lambda p, k=k: p**k, 0, 1, weight="alg", wvar=tuple(shape), epsabs=0, epsrel=1e-13
+            )[0]
             for k in range(3)
         )
         return first / whole, second / whole - (first / whole) ** 2
@@ -102,16 +111,27 @@ def conv(layer):
 TABLE = [
     Equation("1.4", conv(adf.Conv2d(1, 1, 2, rng=1)), random(1, 1, 3, 3), by_impulses),  # (1.4)
     Equation("1.5", adf.LeakyReLU(0), random(1, 4), by_quadrature),  # (1.5)
-    Equation("2.4", conv(adf.Conv2d(2, 2, 3, padding=1, rng=1)), random(1, 2, 3, 3), by_impulses),  # (2.4)
+    Equation(
+        "2.4", conv(adf.Conv2d(2, 2, 3, padding=1, rng=1)), random(1, 2, 3, 3), by_impulses
+    ),  # (2.4)
     Equation("2.5", adf.AvgPool2d(2), random(1, 2, 4, 4), by_impulses),  # (2.5)
-    Equation("2.6", conv(adf.ConvTranspose2d(2, 2, 2, stride=2, rng=1)), random(1, 2, 2, 2), by_impulses),  # (2.6)
+    Equation(
+        "2.6", conv(adf.ConvTranspose2d(2, 2, 2, stride=2, rng=1)), random(1, 2, 2, 2), by_impulses
+    ),  # (2.6)
     Equation("2.8", adf.Upsample(2), random(1, 1, 3, 3), by_impulses),  # (2.8)
-    Equation("3.3", adf.LeakyReLU(0), Gaussian(-np.array([[0.0, 0.5, 2.0]]), np.ones((1, 3))), by_quadrature),  # (3.3)
+    Equation(
+        "3.3",
+        adf.LeakyReLU(0),
+        Gaussian(-np.array([[0.0, 0.5, 2.0]]), np.ones((1, 3))),
+        by_quadrature,
+    ),  # (3.3)
     Equation("3.5", adf.LeakyReLU(0.2), random(1, 6), by_quadrature),  # (3.5)
     Equation("3.6", adf.LeakyReLU(0), random(1, 6), by_quadrature),  # (3.6)
     Equation("4.5", adf.MaxPool2d((1, 2)), random(4, 1, 1, 2), by_density),  # (4.5)
     Equation("4.8", adf.MaxPool2d(2), random(4, 1, 2, 2), by_density, exact=False),  # (4.8)
-    Equation("5.4", cast(batch_norm(adf.BatchNorm2d), "float64"), random(1, 3, 2, 2), by_impulses),  # (5.4)
+    Equation(
+        "5.4", cast(batch_norm(adf.BatchNorm2d), "float64"), random(1, 3, 2, 2), by_impulses
+    ),  # (5.4)
     Equation("5.12", DroppedSamples(0.3, rng=4), random(1, 6), by_cases),  # (5.12)
     Equation("7.3", Probabilities(), random(2, 3, 1, 1), by_marginals),  # (7.3)
     Equation("7.4", Probabilities(), random(2, 3, 1, 1), by_marginals),  # (7.4)
@@ -121,12 +141,16 @@ TABLE = [
 def error(equation):
     """The largest error of any output: of E[y] in true standard deviations, of Var[y] relative to the truth."""
     y, (mean, var) = equation.layer.predict(equation.x), equation.truth(equation.layer, equation.x)
-    return max((abs(y.mean.ravel() - mean) / np.sqrt(var)).max(), abs(y.var.ravel() / var - 1).max())
+    return max(
+        (abs(y.mean.ravel() - mean) / np.sqrt(var)).max(), abs(y.var.ravel() / var - 1).max()
+    )
 
 
 def sampling(equation):
     """(comparison, limit): samples through the layer, and how many standard errors are allowed to any output."""
-    c = adf.montecarlo.compare(equation.layer, equation.x, equation.samples, chunk=1 << 18)  # draws from (1.1)
+    c = adf.montecarlo.compare(
+        equation.layer, equation.x, equation.samples, chunk=1 << 18
+    )  # draws from (1.1)
     return c, adf.montecarlo.bound(2 * c.mean.size * len(TABLE))
 
 
@@ -149,7 +173,9 @@ def test_a_wrong_equation_is_refused():
     class Wrong(adf.Conv2d):
         def predict(self, x):
             y = super().predict(x)
-            return y if x.var is None else Gaussian(y.mean, self.apply(abs(self.weight.value), x.var))
+            return (
+                y if x.var is None else Gaussian(y.mean, self.apply(abs(self.weight.value), x.var))
+            )
 
     wrong = next(equation for equation in TABLE if equation.tag == "2.4")
     wrong = wrong._replace(layer=conv(Wrong(2, 2, 3, padding=1, rng=1)), samples=10_000)

@@ -10,7 +10,9 @@ from execute import execute
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-PATHS = sorted(path for path in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+PATHS = sorted(
+    path for path in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+)
 LESSONS = [path for path in PATHS if path.parent == NOTEBOOKS]
 MAX_LINES, MAX_WORDS, MAX_BYTES = 15, 2000, 1 << 20
 
@@ -57,14 +59,22 @@ def test_every_cell_runs(path):
 def test_is_committed_as_it_ran(path):
     notebook = read(path)
     assert notebook.metadata.kernelspec.name == "python3"
-    assert [cell.execution_count for cell in code(notebook)] == list(range(1, 1 + len(code(notebook))))
+    assert [cell.execution_count for cell in code(notebook)] == list(
+        range(1, 1 + len(code(notebook)))
+    )
     outputs = [output for cell in code(notebook) for output in cell.outputs]
     for output in outputs:
         assert output.output_type != "error" and output.get("name") != "stderr", output
-        assert " at 0x" not in str(output.get("data", {}).get("text/plain")), "the address of an object: end with ;"
+        assert " at 0x" not in str(output.get("data", {}).get("text/plain")), (
+            "the address of an object: end with ;"
+        )
     assert path.stat().st_size < MAX_BYTES
-    texts = [cell.source for cell in notebook.cells] + [str(output.get("text")) for output in outputs]
-    assert not re.search(r"/(home|root|Users|work|tmp)/", "\n".join(texts)), "a path of the machine it was made on"
+    texts = [cell.source for cell in notebook.cells] + [
+        str(output.get("text")) for output in outputs
+    ]
+    assert not re.search(r"/(home|root|Users|work|tmp)/", "\n".join(texts)), (
+        "a path of the machine it was made on"
+    )
 
 
 @each
@@ -73,7 +83,9 @@ def test_keeps_to_its_form(path):
     for before, cell in zip([None, *notebook.cells], notebook.cells, strict=False):
         if cell.cell_type == "code":
             assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
-            assert before is not None and before.cell_type == "markdown", f"no prose before:\n{cell.source}"
+            assert before is not None and before.cell_type == "markdown", (
+                f"no prose before:\n{cell.source}"
+            )
     assert path not in LESSONS or words(prose(notebook)) <= MAX_WORDS, words(prose(notebook))
 
 
@@ -95,7 +107,9 @@ def test_every_lesson_has_solutions_and_every_equation_a_line_of_code(path):
 def test_no_two_equations_share_a_tag():
     found = tags(LESSONS)
     assert sorted(found) == sorted(set(found))
-    assert not tags(path for path in PATHS if path not in LESSONS), "solutions cite equations, they number none"
+    assert not tags(path for path in PATHS if path not in LESSONS), (
+        "solutions cite equations, they number none"
+    )
 
 
 def test_every_citation_is_of_an_equation_and_every_equation_of_the_code_is_tested():
@@ -104,7 +118,9 @@ def test_every_citation_is_of_an_equation_and_every_equation_of_the_code_is_test
 
 def test_orphans_are_found():
     here, place = (Path("01.ipynb"), "Section"), Place("adf/a.py", 3)
-    assert not list(orphans({"1.1": [here], "1.2": [here]}, {"1.1": [place]}, {"1.1": [place], "1.2": [place]}))
+    assert not list(
+        orphans({"1.1": [here], "1.2": [here]}, {"1.1": [place]}, {"1.1": [place], "1.2": [place]})
+    )
     (problem,) = orphans({"1.1": [here]}, {}, {"1.2": [place]})
     assert problem == "adf/a.py, line 3 cites (1.2), which no lesson has"
     (problem,) = orphans({"1.1": [here]}, {"1.1": [place]}, {})

@@ -13,7 +13,11 @@ def test_links_lead_to_pages():
     here = f'<a href="solutions/{lesson.name}">s</a><a class="b" href="../adf/gaussian.py#L6"><img src="overview.png">'
     text, targets = website.relinked(here, lesson)
     solutions = f"solutions/{lesson.stem}.html"
-    assert re.findall(r'(?:href|src)="([^"]*)"', text) == [solutions, "../adf/gaussian.py.html#L6", "overview.png"]
+    assert re.findall(r'(?:href|src)="([^"]*)"', text) == [
+        solutions,
+        "../adf/gaussian.py.html#L6",
+        "overview.png",
+    ]
     assert all(target.exists() for target in targets) and len(targets) == 3
     for address in "https://example.org/a.ipynb", "#section":
         same = f'<a href="{address}">'
@@ -43,5 +47,10 @@ def test_every_page_of_the_library_has_its_links():
 def test_a_notebook_leads_on():
     lessons = [path for path in website.paths() if path.parent == website.NOTEBOOKS]
     bar = website.around(lessons[1])
-    assert lessons[0].name in bar and lessons[2].name in bar and "../index.html" in bar and "Solutions" in bar
+    assert (
+        lessons[0].name in bar
+        and lessons[2].name in bar
+        and "../index.html" in bar
+        and "Solutions" in bar
+    )
     assert "Lesson" in website.around(website.NOTEBOOKS / "solutions" / lessons[0].name)

@@ -30,7 +30,10 @@ def test_random_crops_lie_inside_reach_every_edge_and_keep_their_labels(shape):
         assert image.shape == (SIDE, SIDE) and np.array_equal(labels, label_of(image))
         assert np.array_equal(image, sample.image[top : top + SIDE, left : left + SIDE])
         corners.add((top, left))
-    for axis in (0, 1):  # 2000 draws of at most 173: one is missed with a chance of 2e-3, at this seed none
+    for axis in (
+        0,
+        1,
+    ):  # 2000 draws of at most 173: one is missed with a chance of 2e-3, at this seed none
         assert {c[axis] for c in corners} == set(range(shape[axis] - SIDE + 1))
 
 
@@ -53,7 +56,9 @@ def test_a_grid_is_centred_whole_and_without_overlap():
     crops = grid(located((300, 260)))
     assert [c.name for c in crops] == ["a (0, 0)", "a (0, 1)", "a (1, 0)", "a (1, 1)"]
     assert [corner(c.image, 260) for c in crops] == [(22, 2), (22, 130), (150, 2), (150, 130)]
-    assert all(c.image.shape == (SIDE, SIDE) and np.array_equal(c.labels, label_of(c.image)) for c in crops)
+    assert all(
+        c.image.shape == (SIDE, SIDE) and np.array_equal(c.labels, label_of(c.image)) for c in crops
+    )
     (whole,) = grid(located((128, 128), labels=False))
     assert whole.name == "a" and whole.labels is None
     assert [c.name for c in grid(located((128, 256)))] == ["a (0, 0)", "a (0, 1)"]
@@ -61,7 +66,9 @@ def test_a_grid_is_centred_whole_and_without_overlap():
 
 def batch(count, side=4):
     """Different greys everywhere, the label of a pixel being the rank of its grey."""
-    labels = np.stack([np.random.default_rng(i).permutation(side**2).reshape(side, side) for i in range(count)])
+    labels = np.stack(
+        [np.random.default_rng(i).permutation(side**2).reshape(side, side) for i in range(count)]
+    )
     return (labels.astype(np.float32) ** 2 / 10 - 3)[:, None], labels.astype(np.uint8)
 
 
@@ -70,7 +77,9 @@ def test_images_and_labels_move_together_and_order_and_range_stay():
     untouched = images.copy(), labels.copy()
     new, moved = augment(images, labels, "dihedral", np.random.default_rng(0))
     assert new.dtype == images.dtype and moved.dtype == labels.dtype and new.shape == images.shape
-    np.testing.assert_array_equal(new.reshape(50, -1).argsort(axis=1), moved.reshape(50, -1).argsort(axis=1))
+    np.testing.assert_array_equal(
+        new.reshape(50, -1).argsort(axis=1), moved.reshape(50, -1).argsort(axis=1)
+    )
     np.testing.assert_array_equal(new.min(axis=(1, 2, 3)), images.min(axis=(1, 2, 3)))
     np.testing.assert_array_equal(new.max(axis=(1, 2, 3)), images.max(axis=(1, 2, 3)))
     np.testing.assert_array_equal(images, untouched[0])
@@ -86,7 +95,9 @@ def test_the_eight_symmetries_are_equally_likely():
     symmetries = [np.rot90(s, k) for s in (square, square.T) for k in range(4)]
     times = [(moved == s).all(axis=(1, 2)).sum() for s in symmetries]
     assert sum(times) == count and len({s.tobytes() for s in symmetries}) == 8
-    assert max(abs(t - count / 8) for t in times) < 6 * np.sqrt(count * 7 / 64)  # 6 standard deviations
+    assert max(abs(t - count / 8) for t in times) < 6 * np.sqrt(
+        count * 7 / 64
+    )  # 6 standard deviations
 
 
 def test_a_flip_is_left_to_right_and_none_is_nothing():
@@ -116,13 +127,17 @@ def test_constant_images_stay_constant():
 
 def test_the_same_generator_gives_the_same():
     images, labels = batch(8)
-    first, again, other = (augment(images, labels, "dihedral", np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        augment(images, labels, "dihedral", np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert not np.array_equal(first[0], other[0])
 
 
-@pytest.mark.parametrize("shapes", [((1, 1, 4, 5), (1, 4, 5)), ((1, 1, 4, 4), (1, 1, 4, 4)), ((1, 4, 4), (1, 4, 4))])
+@pytest.mark.parametrize(
+    "shapes", [((1, 1, 4, 5), (1, 4, 5)), ((1, 1, 4, 4), (1, 1, 4, 4)), ((1, 4, 4), (1, 4, 4))]
+)
 def test_refuses_other_shapes(shapes):
     with pytest.raises(ValueError, match="square images"):
         augment(*map(np.zeros, shapes), "dihedral", np.random.default_rng(0))

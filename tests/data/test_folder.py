@@ -10,7 +10,10 @@ from PIL import Image
 from adf.data.folder import class_names, parts, read_folder
 from adf.data.source import open_source
 
-DATA = Path(os.environ.get("ADF_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "dsb2018_grey"
+DATA = (
+    Path(os.environ.get("ADF_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    / "dsb2018_grey"
+)
 GREY = np.random.default_rng(0).integers(0, 256, (5, 7), np.uint8)
 OBJECTS = np.pad(np.array([[1, 2], [300, 2]], np.uint16), [(1, 2), (2, 3)])
 
@@ -53,7 +56,11 @@ def test_class_indices_stay_what_they_are(folder):
     save(folder / "labels" / "a.png", OBJECTS % 298)
     labels = read_folder(folder, classes=3)[0].labels
     np.testing.assert_array_equal(labels, OBJECTS % 298)
-    assert labels.dtype == np.uint8 and labels.max() == 2 and class_names(3) == ("background", "class 1", "class 2")
+    assert (
+        labels.dtype == np.uint8
+        and labels.max() == 2
+        and class_names(3) == ("background", "class 1", "class 2")
+    )
     with pytest.raises(ValueError, match=r"a.png: expected classes 0 to 1, got 2"):
         read_folder(folder, classes=2)
 
@@ -72,12 +79,22 @@ def no_images(folder):
 DAMAGE = {
     r"images: expected images, got none": no_images,
     r"labels/d.png: expected an image": lambda folder: save(folder / "labels" / "d.png", GREY),
-    r"images/b.png: expected one file of that name, got b.npy": lambda f: save(f / "images" / "b.npy", GREY),
-    r"labels/a.tif: expected one file of that name, got a.png": lambda f: save(f / "labels" / "a.tif", GREY),
-    r"a.png: expected the size of its image, \(5, 7\)": lambda f: save(f / "labels" / "a.png", GREY.T.copy()),
+    r"images/b.png: expected one file of that name, got b.npy": lambda f: save(
+        f / "images" / "b.npy", GREY
+    ),
+    r"labels/a.tif: expected one file of that name, got a.png": lambda f: save(
+        f / "labels" / "a.tif", GREY
+    ),
+    r"a.png: expected the size of its image, \(5, 7\)": lambda f: save(
+        f / "labels" / "a.png", GREY.T.copy()
+    ),
     r"d.jpg'?: expected .png, .*convert": lambda folder: save(folder / "images" / "d.jpg", GREY),
-    r"images/d: expected an image file, got a folder": lambda folder: (folder / "images" / "d").mkdir(),
-    r"a.png: expected a mode": lambda f: save(f / "labels" / "a.png", np.stack([GREY] * 3, axis=-1)),
+    r"images/d: expected an image file, got a folder": lambda folder: (
+        folder / "images" / "d"
+    ).mkdir(),
+    r"a.png: expected a mode": lambda f: save(
+        f / "labels" / "a.png", np.stack([GREY] * 3, axis=-1)
+    ),
     r"b.npy: expected integer labels": lambda f: save(f / "labels" / "b.npy", np.zeros((5, 7))),
     r"c.npy: expected finite": lambda f: save(f / "images" / "c.npy", np.full((5, 7), np.nan)),
     r"b.png: expected a PNG": lambda folder: os.truncate(folder / "images" / "b.png", 50),
@@ -114,7 +131,9 @@ def test_reads_the_real_nuclei():
     data = open_source(DATA)
     train, val = data.splits["train"], data.validation(0)
     assert len(train) == 226 and len(val) == 4 * 47 and len(data.test(0)) == len(val)
-    assert {s.image.shape for s in train} == {(256, 256)} and {s.image.shape for s in val} == {(128, 128)}
+    assert {s.image.shape for s in train} == {(256, 256)} and {s.image.shape for s in val} == {
+        (128, 128)
+    }
     nuclei = np.concatenate([s.image[s.labels == 1] for s in train]).mean()
     others = np.concatenate([s.image[s.labels == 0] for s in train]).mean()
     assert nuclei > 1 and others < 0  # fluorescence: nuclei shine

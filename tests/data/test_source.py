@@ -13,7 +13,9 @@ def test_synthetic_batches_are_a_function_of_step_and_seed():
     images, labels = data.training(3, 2, seed=5)
     again, _ = data.training(3, 2, seed=5)
     assert np.array_equal(images, again) and labels.shape == (2, 128, 128)
-    assert np.array_equal(data.training(0, 8, 5)[0][6:], images)  # the batch size only cuts the stream
+    assert np.array_equal(
+        data.training(0, 8, 5)[0][6:], images
+    )  # the batch size only cuts the stream
     assert not np.array_equal(data.training(3, 2, seed=6)[0], images)
 
 
@@ -21,7 +23,9 @@ def test_held_out_images_are_others(monkeypatch):
     monkeypatch.setattr(source, "HELD_OUT", 3)
     data = source.open_source("synthetic")
     validation, test = data.validation(0), data.test(0)
-    assert len(validation) == len(test) == 3 and not np.array_equal(validation[0].image, test[0].image)
+    assert len(validation) == len(test) == 3 and not np.array_equal(
+        validation[0].image, test[0].image
+    )
     assert not np.array_equal(data.training(0, 1, 0)[0][0, 0], validation[0].image)
 
 
@@ -58,13 +62,20 @@ def test_training_does_not_depend_on_what_was_asked_before(tmp_path):
         source._drawn.cache_clear()
         for array, other in zip((images, labels), again.training(2, 4, seed=1), strict=True):
             np.testing.assert_array_equal(array, other)
-        assert images.shape == (4, 1, 128, 128) and images.dtype == np.float32 and labels.shape == (4, 128, 128)
+        assert (
+            images.shape == (4, 1, 128, 128)
+            and images.dtype == np.float32
+            and labels.shape == (4, 128, 128)
+        )
         assert not np.array_equal(images, again.training(2, 4, seed=2)[0])
 
 
 def test_images_look_different_in_every_epoch(tmp_path):
     write_pictures(tmp_path, 1)
-    plain, augmented = source.ImageFolder(tmp_path, 2, augment="none"), source.ImageFolder(tmp_path, 2, "dihedral")
+    plain, augmented = (
+        source.ImageFolder(tmp_path, 2, augment="none"),
+        source.ImageFolder(tmp_path, 2, "dihedral"),
+    )
     same = [plain.training(step, 1, 0)[0] for step in range(2)]
     np.testing.assert_array_equal(*same)
     others = [augmented.training(step, 1, 0)[0] for step in range(2)]
@@ -115,7 +126,10 @@ def test_published_images_without_splits_all_test(tmp_path):
 def test_pictures_without_splits_and_labels(tmp_path):
     write_pictures(tmp_path, 6)
     data = source.open_source(str(tmp_path))
-    assert names(data.validation(0)) == names(data.test(0)) == ["0", "5"] and len(data.splits["train"]) == 4
+    assert (
+        names(data.validation(0)) == names(data.test(0)) == ["0", "5"]
+        and len(data.splits["train"]) == 4
+    )
     assert data.class_names == ("background", "object")
     write_pictures(tmp_path / "train", 2, size=(128, 256), labels=False)
     bare = source.open_source(tmp_path / "train")
@@ -128,17 +142,23 @@ def test_pictures_without_splits_and_labels(tmp_path):
 def test_a_finite_synthetic_set_is_493_images_split_as_published():
     data = source.open_source("synthetic:493")
     train, val, test = (data.splits[split] for split in ("train", "val", "test"))
-    assert (len(train), len(val), len(test)) == (296, 99, 98) and [*train, *val, *test] == list(range(493))
+    assert (len(train), len(val), len(test)) == (296, 99, 98) and [*train, *val, *test] == list(
+        range(493)
+    )
 
 
 def test_a_finite_synthetic_set_is_the_same_for_every_seed(monkeypatch):
     source._drawn.cache_clear()
     drawn, draw = [], source._draw
-    monkeypatch.setattr(source, "_draw", lambda count, *rest: drawn.append(count) or draw(count, *rest))
+    monkeypatch.setattr(
+        source, "_draw", lambda count, *rest: drawn.append(count) or draw(count, *rest)
+    )
     data = source.open_source("synthetic:10")
     val, again = data.validation(0), source.open_source("synthetic:10").validation(1)
     assert drawn == [2]  # no other split, and only once
-    assert names(val) == ["6", "7"] and all(np.array_equal(a.image, b.image) for a, b in zip(val, again, strict=True))
+    assert names(val) == ["6", "7"] and all(
+        np.array_equal(a.image, b.image) for a, b in zip(val, again, strict=True)
+    )
     train, test = data.split("train"), data.test(0)
     assert len({s.image.tobytes() for s in [*train, *val, *test]}) == 10 and drawn == [2, 6, 2]
     images, _ = source.SyntheticSet(10, augment="none").training(0, 6, seed=3)
@@ -148,10 +168,14 @@ def test_a_finite_synthetic_set_is_the_same_for_every_seed(monkeypatch):
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
 def test_small_sets_have_every_split(count):
     splits = source.open_source(f"synthetic:{count}").splits
-    assert all(splits.values()) and {i for split in splits.values() for i in split} == set(range(count))
+    assert all(splits.values()) and {i for split in splits.values() for i in split} == set(
+        range(count)
+    )
 
 
-@pytest.mark.parametrize("text", ["synthetic:", "synthetic:0", "synthetic:-3", "synthetic:1.5", "synthetic:many"])
+@pytest.mark.parametrize(
+    "text", ["synthetic:", "synthetic:0", "synthetic:-3", "synthetic:1.5", "synthetic:many"]
+)
 def test_refuses_a_set_of_no_size(text):
     with pytest.raises(ValueError, match="positive number"):
         source.open_source(text)

@@ -57,7 +57,9 @@ def test_cells_are_few_or_many_and_traps_sometimes_missing():
 def test_grey_alone_does_not_decide_the_class():
     """In images that have both, even the best threshold between mean greys of traps and cells errs on many."""
     images, labels = sample()
-    both = [(a[0], b) for a, b in zip(images, labels, strict=True) if (b == 1).any() and (b == 2).any()]
+    both = [
+        (a[0], b) for a, b in zip(images, labels, strict=True) if (b == 1).any() and (b == 2).any()
+    ]
     traps, cells = (np.array([a[b == c].mean() for a, b in both]) for c in (1, 2))
     right = max(np.mean(traps < t) + np.mean(cells >= t) for t in np.linspace(-3, 3, 121)) / 2
     assert 0.5 < right < 0.9
@@ -75,7 +77,9 @@ def test_the_rim_belongs_to_the_object_and_the_halo_does_not():
     assert 0.02 < np.mean(np.greater(rim, halo)) < 0.25  # the other side of focus
 
 
-@pytest.mark.parametrize("arguments", [(-1,), (2.0,), (True,), ("3",), (1, -1), (1, None), (1, 0, -2), (1, 0, 0.5)])
+@pytest.mark.parametrize(
+    "arguments", [(-1,), (2.0,), (True,), ("3",), (1, -1), (1, None), (1, 0, -2), (1, 0, 0.5)]
+)
 def test_bad_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="integer"):
         generate(*arguments)

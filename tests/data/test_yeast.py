@@ -9,7 +9,10 @@ from hostile import SING, legacy, tensor_file
 
 from adf.data.yeast import SPLITS, read_folder
 
-DATA = Path(os.environ.get("ADF_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "trapped_yeast"
+DATA = (
+    Path(os.environ.get("ADF_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    / "trapped_yeast"
+)
 SIZE = (64, 96)
 
 
@@ -49,7 +52,10 @@ def test_reads_every_image_in_natural_order(folder):
     assert [sample.name for sample in samples] == ["1", "2", "12"]
     for sample in samples:
         assert sample.image.shape == (128, 128) and sample.image.dtype == np.float32
-        assert abs(sample.image.mean(dtype=np.float64)) < 1e-6 and abs(sample.image.std(dtype=np.float64) - 1) < 1e-6
+        assert (
+            abs(sample.image.mean(dtype=np.float64)) < 1e-6
+            and abs(sample.image.std(dtype=np.float64) - 1) < 1e-6
+        )
         assert sample.boxes.dtype == np.float32 and sample.box_classes.tolist() == [1, 2, 2]
         np.testing.assert_allclose(sample.boxes[2], [24 / 96 * 128, 32, 72 / 96 * 128, 96])
     assert [sample.labels is None for sample in samples] == [False, True, False]
@@ -60,14 +66,22 @@ def test_cells_lie_over_traps_whatever_their_order(tmp_path):
         write_sample(tmp_path, name, classes)
     first, second, third = (sample.labels for sample in read_folder(tmp_path, size=64))
     assert first.dtype == np.uint8 and first.shape == (64, 64)
-    assert (first[3, 3], first[3, 60], first[25, 25], first[40, 40], first[60, 3]) == (1, 2, 2, 2, 0)
+    assert (first[3, 3], first[3, 60], first[25, 25], first[40, 40], first[60, 3]) == (
+        1,
+        2,
+        2,
+        2,
+        0,
+    )
     assert (second[3, 3], second[25, 25], second[40, 40]) == (2, 2, 1)
     assert set(np.unique(third)) == {0, 1}
 
 
 def test_a_mask_keeps_what_more_than_three_quarters_of_it_cover(tmp_path):
     write_sample(tmp_path, "1", (1, 0, 0))
-    labels = read_folder(tmp_path, size=32)[0].labels  # halves and thirds: the edges fall between pixels
+    labels = read_folder(tmp_path, size=32)[
+        0
+    ].labels  # halves and thirds: the edges fall between pixels
     np.testing.assert_array_equal(labels, np.pad(np.ones((16, 16)), ((0, 16), (0, 16))))
 
 
@@ -84,7 +98,11 @@ def test_an_image_without_objects(tmp_path):
     write(tmp_path, "instances", "1", masks)
     write(tmp_path, "bounding_boxes", "1", boxes)
     (sample,) = read_folder(tmp_path)
-    assert not sample.labels.any() and sample.boxes.shape == (0, 4) and sample.box_classes.shape == (0,)
+    assert (
+        not sample.labels.any()
+        and sample.boxes.shape == (0, 4)
+        and sample.box_classes.shape == (0,)
+    )
 
 
 def test_images_alone_are_enough(tmp_path):
@@ -111,7 +129,9 @@ def no_inputs(folder):
 DAMAGE = {
     "expected images": no_inputs,
     "for every image, got none for 2": lambda folder: (folder / "classes" / "2.pt").unlink(),
-    "for every image, got none for 12": lambda folder: (folder / "bounding_boxes" / "12.pt").unlink(),
+    "for every image, got none for 12": lambda folder: (
+        folder / "bounding_boxes" / "12.pt"
+    ).unlink(),
     "an image in inputs": lambda folder: (folder / "inputs" / "12.pt").unlink(),
     "got 4": lambda folder: write(folder, "classes", "1", np.array([1, 4, 2])),
     "got -1": lambda folder: write(folder, "classes", "1", np.array([1, 2, -1])),
@@ -120,11 +140,21 @@ DAMAGE = {
     "integers": lambda folder: write(folder, "classes", "1", np.array([1.0, 2.0, 2.0])),
     "a box for each class": lambda folder: write(folder, "classes", "1", np.array([1, 2])),
     "a box for each clas": lambda folder: write(folder, "bounding_boxes", "1", np.float32(3)),
-    "finite corners": lambda folder: write(folder, "bounding_boxes", "1", np.full((3, 4), np.nan, np.float32)),
-    "a mask of the image's size": lambda folder: write(folder, "instances", "1", np.zeros((3, 9, 9), np.float32)),
-    "for each of its classes": lambda folder: write(folder, "instances", "1", np.zeros((2, *SIZE), np.float32)),
-    "masks of 0 and 1": lambda folder: write(folder, "instances", "1", np.full((3, *SIZE), 255, np.uint8)),
-    "finite numbers": lambda folder: write(folder, "inputs", "1", np.full(SIZE, np.inf, np.float32)),
+    "finite corners": lambda folder: write(
+        folder, "bounding_boxes", "1", np.full((3, 4), np.nan, np.float32)
+    ),
+    "a mask of the image's size": lambda folder: write(
+        folder, "instances", "1", np.zeros((3, 9, 9), np.float32)
+    ),
+    "for each of its classes": lambda folder: write(
+        folder, "instances", "1", np.zeros((2, *SIZE), np.float32)
+    ),
+    "masks of 0 and 1": lambda folder: write(
+        folder, "instances", "1", np.full((3, *SIZE), 255, np.uint8)
+    ),
+    "finite numbers": lambda folder: write(
+        folder, "inputs", "1", np.full(SIZE, np.inf, np.float32)
+    ),
     "shape": lambda folder: write(folder, "inputs", "1", np.zeros((3, *SIZE), np.float32)),
     "which was not made": lambda folder: (folder / "classes" / "1.pt").write_bytes(legacy(SING)),
     "cut short": lambda folder: os.truncate(folder / "inputs" / "1.pt", 5000),
@@ -136,7 +166,11 @@ def test_refuses_a_damaged_folder(folder, message):
     DAMAGE[message](folder)
     with pytest.raises(ValueError, match=message) as error:
         read_folder(folder)
-    assert type(error.value) is ValueError and "\n" not in str(error.value) and str(error.value).startswith(str(folder))
+    assert (
+        type(error.value) is ValueError
+        and "\n" not in str(error.value)
+        and str(error.value).startswith(str(folder))
+    )
 
 
 def test_refuses_masks_without_classes(tmp_path):

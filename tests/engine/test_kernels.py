@@ -24,14 +24,18 @@ def test_fused_is_the_plain_function():
 
     rng = np.random.default_rng(0)
     for shape in ((3,), (2, 5, 7), (program.BLOCK + 1,), (2, program.BLOCK)):
-        a, b = (backend.xp.asarray(rng.normal(size=(*shape, 2)).astype("float32"))[..., 0] for _ in range(2))
+        a, b = (
+            backend.xp.asarray(rng.normal(size=(*shape, 2)).astype("float32"))[..., 0]
+            for _ in range(2)
+        )
         for got, want in zip(fused(plain)(a, b, 0.5), plain(a, b, 0.5), strict=True):
             assert got.shape == want.shape and got.dtype == "float32" and bool((got == want).all())
         assert bool((fused(product)(a, b) == a * b).all())
 
 
 @pytest.mark.parametrize(
-    "shape", [(16, 48, 2048 + 7), (3, 9, 130), (5, 7, 3), (128, 384, 256), (127, 900, 128), (2, 8000, 128)]
+    "shape",
+    [(16, 48, 2048 + 7), (3, 9, 130), (5, 7, 3), (128, 384, 256), (127, 900, 128), (2, 8000, 128)],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products_in_tiles(shape, dtype):
@@ -42,7 +46,9 @@ def test_products_in_tiles(shape, dtype):
     got = backend.to_host(products.matmul(xp.asarray(a), xp.asarray(b)))
     want = a.astype(exact) @ b.astype(exact)
     assert got.dtype == dtype
-    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * (abs(a.astype(exact)) @ abs(b.astype(exact))).max())
+    np.testing.assert_allclose(
+        got, want, rtol=0, atol=tolerance * (abs(a.astype(exact)) @ abs(b.astype(exact))).max()
+    )
     out = xp.zeros((2, m, p + 5), dtype)
     products.matmul(xp.asarray(a), xp.asarray(b), out=out[..., :p])
     assert bool((out[..., :p] == xp.asarray(got)).all()) and bool((out[..., p:] == 0).all())
@@ -56,7 +62,12 @@ def test_products_in_tiles(shape, dtype):
 def test_memory_begins_at_a_cache_line(shape, dtype):
     arrays = [memory.empty(shape, dtype) for _ in range(4)]
     for number, array in enumerate(arrays):
-        assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
+        assert (
+            array.shape == shape
+            and array.dtype == dtype
+            and array.flags.c_contiguous
+            and array.flags.writeable
+        )
         assert array.ctypes.data % 64 == 0
         array[...] = number % 2
     assert all((array == number % 2).all() for number, array in enumerate(arrays))  # nobody else's
@@ -66,7 +77,9 @@ def test_memory_begins_at_a_cache_line(shape, dtype):
 def test_results_begin_at_a_cache_line():
     for n in range(1, 20):  # NumPy's own arrays of these sizes begin at any multiple of 16 bytes
         a = np.ones((n, 33), "float32")
-        assert fused(product)(a, a).ctypes.data % 64 == products.matmul(a, a.T).ctypes.data % 64 == 0
+        assert (
+            fused(product)(a, a).ctypes.data % 64 == products.matmul(a, a.T).ctypes.data % 64 == 0
+        )
         y = Conv2d(n, n, 3, padding=1, rng=0).predict(Gaussian(np.ones((1, n, 5, 5), "float32")))
         assert y.mean.ctypes.data % 64 == 0
 
@@ -82,6 +95,11 @@ def test_a_program_takes_no_more_than_it_needs():
     assert len(traced.steps) == 6 and traced.buffers <= 2
     x = np.linspace(0, 2, 9, dtype="float32")
     assert (traced.run([x]) == power(x)).all()
-    for wrong in (lambda x: np.where(x > 0, x, 0), lambda x: x, lambda x: (x + 1, x + 1), lambda x: np.add.reduce(x)):
+    for wrong in (
+        lambda x: np.where(x > 0, x, 0),
+        lambda x: x,
+        lambda x: (x + 1, x + 1),
+        lambda x: np.add.reduce(x),
+    ):
         with pytest.raises(TypeError, match="a fused function"):
             Trace(wrong, np.dtype("float32"), 1, ())

@@ -32,6 +32,8 @@ def test_the_integrals_to_the_last_digits(dtype):
     near = t * t < -2 * moments.LOG_PDF_MIN[code]
     *_, p, g, v = (to_host(part)[near] for part in moments.tail(x, xp.ones_like(x)))
     phi = [mpmath.npdf(float(x)) for x in t[near]]
-    true = np.array([(f * r[0], f * r[1], f * (r[2] - f * r[1] ** 2)) for f, r in zip(phi, exact, strict=False)]).T
+    true = np.array(
+        [(f * r[0], f * r[1], f * (r[2] - f * r[1] ** 2)) for f, r in zip(phi, exact, strict=False)]
+    ).T
     for part, e in zip((p, g, v), true, strict=True):
         assert near.sum() > 200 and np.all(ulps(part, e, e, dtype) <= 8 + t[near] ** 2 / 2)  # (3.3)

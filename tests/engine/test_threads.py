@@ -40,4 +40,9 @@ def test_a_forked_process_has_threads_of_its_own(monkeypatch):
         "if child == 0: os._exit(map_ordered(str, range(2)) != ['0', '1'])\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, cwd=Path(adf.__file__).parents[1]).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], timeout=60, cwd=Path(adf.__file__).parents[1]
+        ).returncode
+        == 0
+    )

@@ -22,7 +22,9 @@ def rng():
 
 def random_case(rng, images=2, classes=3, size=5):
     labels = rng.integers(0, classes, (images, size, size))
-    probabilities = rng.dirichlet(np.ones(classes), labels.shape).transpose(0, 3, 1, 2).astype(np.float32)
+    probabilities = (
+        rng.dirichlet(np.ones(classes), labels.shape).transpose(0, 3, 1, 2).astype(np.float32)
+    )
     return labels, probabilities
 
 
@@ -34,7 +36,9 @@ def one_hot(labels, classes=3):
 
 
 def test_confusion_dice_iou_by_hand():
-    counts = metrics.confusion(np.uint8([[0, 0, 1], [1, 1, 2]]), np.uint8([[0, 1, 1], [1, 2, 2]]), 4)
+    counts = metrics.confusion(
+        np.uint8([[0, 0, 1], [1, 1, 2]]), np.uint8([[0, 1, 1], [1, 2, 2]]), 4
+    )
     assert counts.dtype == np.int64
     assert counts.tolist() == [[1, 1, 0, 0], [0, 2, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]  # (8.3)
     np.testing.assert_allclose(metrics.dice(counts), [2 / 3, 4 / 6, 2 / 3, np.nan])  # (8.4)
@@ -67,8 +71,12 @@ def test_nll_and_brier_against_loops(rng):
         log_loss -= math.log(probabilities[n, labels[n, i, j], i, j])
         for k in range(3):
             squares += (float(probabilities[n, k, i, j]) - (labels[n, i, j] == k)) ** 2
-    assert metrics.nll(labels, probabilities) == pytest.approx(log_loss / labels.size, rel=1e-6)  # (8.6)
-    assert metrics.brier(labels, probabilities) == pytest.approx(squares / labels.size, rel=1e-6)  # (8.7)
+    assert metrics.nll(labels, probabilities) == pytest.approx(
+        log_loss / labels.size, rel=1e-6
+    )  # (8.6)
+    assert metrics.brier(labels, probabilities) == pytest.approx(
+        squares / labels.size, rel=1e-6
+    )  # (8.7)
 
 
 def test_nll_and_brier_by_hand():
@@ -96,7 +104,9 @@ def test_ece_against_loops(rng):
             expected += inside.mean() * abs(right[inside].mean() - top[inside].mean())
         else:
             assert np.isnan(curve.confidence[b]) and np.isnan(curve.accuracy[b])
-    assert metrics.ece(labels, probabilities, bins=7) == curve.ece == pytest.approx(expected, rel=1e-6)  # (8.8)
+    assert (
+        metrics.ece(labels, probabilities, bins=7) == curve.ece == pytest.approx(expected, rel=1e-6)
+    )  # (8.8)
 
 
 def test_ece_by_hand():
@@ -114,7 +124,9 @@ def test_bins_are_closed_above():
 
 
 def test_sparsification_by_hand():
-    curve = rankings.sparsification(np.array([True, False, True, False]), np.array([4.0, 3.0, 2.0, 1.0]))
+    curve = rankings.sparsification(
+        np.array([True, False, True, False]), np.array([4.0, 3.0, 2.0, 1.0])
+    )
     np.testing.assert_allclose(curve.removed, [0, 1 / 4, 2 / 4, 3 / 4])
     np.testing.assert_allclose(curve.error, [2 / 4, 1 / 3, 1 / 2, 0])
     np.testing.assert_allclose(curve.oracle, [2 / 4, 1 / 3, 0, 0])
@@ -128,7 +140,9 @@ def test_ties_count_as_the_average_over_all_their_orders():
         [np.mean([3.0, *order[: kept - 1]]) for kept in range(5, 0, -1)]
         for order in itertools.permutations([1.0, 0.0, 0.0, 0.5])
     ]
-    np.testing.assert_allclose(rankings.sparsification(errors, uncertainty).error, np.mean(left, axis=0))
+    np.testing.assert_allclose(
+        rankings.sparsification(errors, uncertainty).error, np.mean(left, axis=0)
+    )
 
 
 def test_sparsification_against_loops(rng):
@@ -149,7 +163,10 @@ def test_uncertainty_that_knows_nothing():
 
 def test_risk_coverage_by_hand():
     errors, uncertainty = np.array([True, False, True, False]), np.array([4.0, 3.0, 2.0, 1.0])
-    curve, oracle = rankings.risk_coverage(errors, uncertainty), rankings.risk_coverage(errors, errors)
+    curve, oracle = (
+        rankings.risk_coverage(errors, uncertainty),
+        rankings.risk_coverage(errors, errors),
+    )
     np.testing.assert_allclose(curve.coverage, [1 / 4, 2 / 4, 3 / 4, 1])
     np.testing.assert_allclose(curve.risk, [0, 1 / 2, 1 / 3, 2 / 4])
     np.testing.assert_allclose(oracle.risk, [0, 0, 1 / 3, 2 / 4])
@@ -171,7 +188,10 @@ def test_risk_of_a_tie_by_hand():
 def test_risk_coverage_is_sparsification_from_right_to_left(rng, levels, boolean):
     errors = rng.random(500) < 0.2 if boolean else rng.random(500) ** 2
     uncertainty = rng.integers(0, levels, 500) / 7
-    risk, sparse = rankings.risk_coverage(errors, uncertainty), rankings.sparsification(errors, uncertainty)
+    risk, sparse = (
+        rankings.risk_coverage(errors, uncertainty),
+        rankings.sparsification(errors, uncertainty),
+    )
     np.testing.assert_array_equal(risk.risk[::-1], sparse.error)
     np.testing.assert_allclose(risk.coverage[::-1], 1 - sparse.removed)
     oracle = rankings.risk_coverage(errors, errors)
@@ -181,13 +201,17 @@ def test_risk_coverage_is_sparsification_from_right_to_left(rng, levels, boolean
 def test_aurc_of_the_oracle_and_of_a_ranking_that_knows_nothing():
     # At error rate r the oracle's risk is 0 up to coverage 1 - r, then 1 - (1 - r) / c: area r + (1 - r) ln(1 - r).
     errors = np.arange(100_000) < 20_000
-    assert rankings.risk_coverage(errors, errors).aurc == pytest.approx(0.2 + 0.8 * math.log(0.8), rel=1e-4)
+    assert rankings.risk_coverage(errors, errors).aurc == pytest.approx(
+        0.2 + 0.8 * math.log(0.8), rel=1e-4
+    )
     assert rankings.risk_coverage(errors, np.zeros(errors.shape)).aurc == pytest.approx(0.2)
 
 
 def test_auroc_by_hand():
     # Wrong pixels at 3 and 2, right ones at 1 and 2: 3 > 1, 3 > 2, 2 > 1 and half for 2 = 2, of four pairs.
-    assert rankings.auroc(np.array([True, True, False, False]), np.array([3, 2, 1, 2])) == pytest.approx(3.5 / 4)
+    assert rankings.auroc(
+        np.array([True, True, False, False]), np.array([3, 2, 1, 2])
+    ) == pytest.approx(3.5 / 4)
 
 
 def test_auroc_against_all_pairs(rng):
@@ -224,7 +248,9 @@ def tied_case(rng, classes=5, true=None, guessed=None, images=3, size=20):
     true, guessed = np.array(true or range(classes)), np.array(guessed or range(classes))
     labels = rng.choice(true, (images, size, size))
     weights = np.ones((*labels.shape, classes))
-    weights[..., guessed] += rng.integers(1, 6, (*labels.shape, len(guessed))) + 3 * (labels[..., None] == guessed)
+    weights[..., guessed] += rng.integers(1, 6, (*labels.shape, len(guessed))) + 3 * (
+        labels[..., None] == guessed
+    )
     probabilities = np.moveaxis(weights / weights.sum(axis=-1, keepdims=True), -1, 1)
     entropy = -(probabilities * np.log(probabilities)).sum(axis=1)
     return labels, probabilities, entropy.round(2)
@@ -275,7 +301,9 @@ PAIRS = {
 def test_scores_are_those_of_scikit_learn(rng, case, pair):
     labels, probabilities, _ = tied_case(rng, **CASES[case])
     ours, theirs = PAIRS[pair]
-    np.testing.assert_allclose(ours(labels, probabilities), theirs(*in_a_row(labels, probabilities)), rtol=1e-12)
+    np.testing.assert_allclose(
+        ours(labels, probabilities), theirs(*in_a_row(labels, probabilities)), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -283,7 +311,9 @@ def test_scores_of_permuted_labels_are_not_those_of_scikit_learn(rng, pair):
     labels, probabilities, _ = tied_case(rng)
     ours, theirs = PAIRS[pair]
     permuted = rng.permutation(labels.ravel()).reshape(labels.shape)
-    assert not np.allclose(ours(permuted, probabilities), theirs(*in_a_row(labels, probabilities)), rtol=0.01)
+    assert not np.allclose(
+        ours(permuted, probabilities), theirs(*in_a_row(labels, probabilities)), rtol=0.01
+    )
 
 
 def test_the_cases_lack_the_classes_they_say(rng):
@@ -302,12 +332,15 @@ def test_the_cases_lack_the_classes_they_say(rng):
 @pytest.mark.parametrize("digits", [0, 1, 2, 15])
 def test_auroc_is_that_of_scikit_learn(rng, case, digits):
     labels, probabilities, entropy = tied_case(rng, **CASES[case])
-    wrong, uncertainty = called(probabilities) != labels, (entropy + 1e-3 * rng.random(labels.shape)).round(digits)
+    wrong, uncertainty = (
+        called(probabilities) != labels,
+        (entropy + 1e-3 * rng.random(labels.shape)).round(digits),
+    )
     expected = sk.roc_auc_score(wrong.ravel(), uncertainty.ravel())
     assert rankings.auroc(wrong, uncertainty) == pytest.approx(expected, rel=1e-12)
-    assert digits == 0 or rankings.auroc(wrong, rng.permutation(uncertainty.ravel()).reshape(wrong.shape)) != (
-        pytest.approx(expected, rel=1e-3)
-    )
+    assert digits == 0 or rankings.auroc(
+        wrong, rng.permutation(uncertainty.ravel()).reshape(wrong.shape)
+    ) != (pytest.approx(expected, rel=1e-3))
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -376,7 +409,9 @@ def test_the_order_of_the_pixels_does_not_matter(rng):
         all_scores(labels, probabilities, entropy, entropy),
         all_scores(*shuffled),
     )
-    assert one["AUSE"] == other["AUSE"] and one["AUROC"] == other["AUROC"]  # ties, and still the same bits
+    assert (
+        one["AUSE"] == other["AUSE"] and one["AUROC"] == other["AUROC"]
+    )  # ties, and still the same bits
     assert one == pytest.approx(other)
 
 
@@ -387,7 +422,10 @@ def test_the_names_of_the_classes_do_not_matter(rng):
         all_scores(labels, probabilities, entropy, entropy),
         all_scores(2 - labels, probabilities[:, ::-1], entropy, entropy),
     )
-    assert all(one[key] == pytest.approx(other[key]) for key in ("Dice", "IoU", "NLL", "Brier", "ECE", "AUSE"))
+    assert all(
+        one[key] == pytest.approx(other[key])
+        for key in ("Dice", "IoU", "NLL", "Brier", "ECE", "AUSE")
+    )
     assert one["Dice 0"] == other["Dice 2"]
 
 
@@ -405,11 +443,17 @@ def test_arguments_are_left_alone(rng):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: metrics.confusion([0, 3], [0, 0], 3), r"labels from 0 to 2 \(3 classes\), got 0 to 3"),
+        (
+            lambda: metrics.confusion([0, 3], [0, 0], 3),
+            r"labels from 0 to 2 \(3 classes\), got 0 to 3",
+        ),
         (lambda: metrics.confusion([0, -1], [0, 0], 3), "got -1 to 0"),
         (lambda: metrics.confusion([0.0], [0], 3), "integer labels, got float64"),
         (lambda: metrics.confusion([0, 1], [0], 3), r"shape \(2,\), got shape \(1,\)"),
-        (lambda: metrics.nll(np.zeros((2, 4, 4), int), np.ones((2, 1, 4, 5))), r"\(2, 4, 4\) and \(2, 1, 4, 5\)"),
+        (
+            lambda: metrics.nll(np.zeros((2, 4, 4), int), np.ones((2, 1, 4, 5))),
+            r"\(2, 4, 4\) and \(2, 1, 4, 5\)",
+        ),
         (lambda: metrics.brier([2], [[0.5, 0.5]]), "got 2 to 2"),
         (lambda: metrics.ece([0], [[2.0, 2.0]]), "sums from 4 to 4"),
         (lambda: metrics.nll([0], [[np.nan, 1.0]]), "probabilities of at least 0"),
@@ -429,7 +473,10 @@ def test_bad_input_is_refused_with_what_was_expected(call, message):
 
 def test_table():
     assert markdown_table(
-        [{"system": "adf", "Dice": 0.96258, "ECE": 0.0039}, {"system": "a|b", "Dice": math.nan, "steps": 900}]
+        [
+            {"system": "adf", "Dice": 0.96258, "ECE": 0.0039},
+            {"system": "a|b", "Dice": math.nan, "steps": 900},
+        ]
     ) == "\n".join(
         [
             "| system |   Dice |    ECE | steps |",

@@ -28,14 +28,24 @@ def predicted(images=2, classes=3, size=(24, 32), rng=0):
     strength = alpha.sum(axis=1, keepdims=True)
     p = alpha / strength
     return Prediction(
-        p.argmax(axis=1).astype(np.uint8), p, alpha, np.sqrt(p * (1 - p) / (strength + 1)), -(p * np.log(p)).sum(axis=1)
+        p.argmax(axis=1).astype(np.uint8),
+        p,
+        alpha,
+        np.sqrt(p * (1 - p) / (strength + 1)),
+        -(p * np.log(p)).sum(axis=1),
     )
 
 
 def words(figure):
     axes = figure.axes
-    legends = [text.get_text() for one in axes if one.get_legend() for text in one.get_legend().get_texts()]
-    return [text.get_text() for one in axes for text in one.texts] + [one.get_xlabel() for one in axes] + legends
+    legends = [
+        text.get_text() for one in axes if one.get_legend() for text in one.get_legend().get_texts()
+    ]
+    return (
+        [text.get_text() for one in axes for text in one.texts]
+        + [one.get_xlabel() for one in axes]
+        + legends
+    )
 
 
 def png_size(path):
@@ -46,7 +56,14 @@ def png_size(path):
 
 @pytest.mark.parametrize(
     "images, classes, size",
-    [(1, 2, (16, 16)), (2, 3, (24, 32)), (3, 6, (40, 12)), (8, 3, (8, 9)), (1, 3, (1, 200)), (1, 3, (2, 2))],
+    [
+        (1, 2, (16, 16)),
+        (2, 3, (24, 32)),
+        (3, 6, (40, 12)),
+        (8, 3, (8, 9)),
+        (1, 3, (1, 200)),
+        (1, 3, (2, 2)),
+    ],
 )
 def test_overview_draws_any_number_and_size(images, classes, size, tmp_path):
     prediction = predicted(images, classes, size)
@@ -62,7 +79,11 @@ def test_overview_says_what_it_shows():
     prediction = predicted()
     labels = prediction.labels.copy()
     labels[0, :12] = (labels[0, :12] + 1) % 3
-    said = words(figures.overview(np.zeros((2, 1, 24, 32)), prediction, labels, titles=["a $1 trap$.png", "b" * 99]))
+    said = words(
+        figures.overview(
+            np.zeros((2, 1, 24, 32)), prediction, labels, titles=["a $1 trap$.png", "b" * 99]
+        )
+    )
     for text in (
         "segmentation",
         "misclassified pixels",
@@ -92,7 +113,10 @@ def test_maps_of_a_column_share_their_scale():
     prediction.class_std[1] *= 0.1
     figure = figures.overview(np.zeros((2, 24, 32)), prediction)
     mean, background = (np.array(figure.axes[:8]).reshape(2, 4)[:, column] for column in (2, 3))
-    for column, std in ((mean, prediction.class_std.mean(axis=1)), (background, prediction.class_std[:, 0])):
+    for column, std in (
+        (mean, prediction.class_std.mean(axis=1)),
+        (background, prediction.class_std[:, 0]),
+    ):
         for axes, expected in zip(column, std, strict=True):
             np.testing.assert_array_equal(axes.images[0].get_array(), expected)
             assert axes.images[0].get_clim() == (0, std.max())
@@ -102,7 +126,9 @@ def test_wrong_pixels_stand_out():
     prediction = predicted(images=1)
     labels = prediction.labels.astype(int)
     labels[0, 3, 5] = (labels[0, 3, 5] + 1) % 3
-    shown = figures.overview(np.zeros((1, 24, 32)), prediction, labels).axes[1].images[0].get_array()
+    shown = (
+        figures.overview(np.zeros((1, 24, 32)), prediction, labels).axes[1].images[0].get_array()
+    )
     bright = np.argwhere(shown.max(axis=-1) > 0.9)
     assert bright.tolist() == [[3, 5]]
 
@@ -145,7 +171,9 @@ def test_reliability_sparsification_and_risk_coverage(tmp_path):
         (figures.sparsification(ranking), f"AUSE {ranking.ause:.3g}"),
         (figures.risk_coverage(selection), f"AURC {selection.aurc:.3g}"),
     ):
-        assert score in words(figure) and figure.axes[-1].get_xlabel() and figure.axes[0].get_ylabel()
+        assert (
+            score in words(figure) and figure.axes[-1].get_xlabel() and figure.axes[0].get_ylabel()
+        )
         figures.save(figure, tmp_path / "curve.png")
 
 
@@ -192,7 +220,9 @@ def test_figures_work_in_threads(tmp_path):
         list(
             pool.map(
                 lambda i: figures.save(
-                    figures.overview(np.zeros((2, 24, 32)), predicted(rng=i)), tmp_path / f"{i}.png", dpi=40
+                    figures.overview(np.zeros((2, 24, 32)), predicted(rng=i)),
+                    tmp_path / f"{i}.png",
+                    dpi=40,
                 ),
                 range(4),
             )

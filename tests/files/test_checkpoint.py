@@ -19,7 +19,14 @@ import pytest
 from adf.files import atomic, checkpoint
 
 DTYPES = ["f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
-SETTINGS = {"system": "adf-unet", "widths": [16, 32], "rate": 2e-3, "norm": False, "best": None, "é": {"step": 7}}
+SETTINGS = {
+    "system": "adf-unet",
+    "widths": [16, 32],
+    "rate": 2e-3,
+    "norm": False,
+    "best": None,
+    "é": {"step": 7},
+}
 
 
 def example(rng=0):
@@ -108,7 +115,10 @@ def test_numpy_reads_the_file(path):
 @pytest.mark.parametrize("shape", [(), (3,), (0, 2), (10, 11, 12, 13), (1,) * 32])
 @pytest.mark.parametrize("code", DTYPES)
 def test_the_header_is_the_one_of_numpy(code, shape):
-    array, file = np.zeros((0,), code), io.BytesIO(checkpoint._npy_header(shape, np.dtype(code).str))
+    array, file = (
+        np.zeros((0,), code),
+        io.BytesIO(checkpoint._npy_header(shape, np.dtype(code).str)),
+    )
     assert np.lib.format.read_magic(file) == (1, 0)
     assert np.lib.format.read_array_header_1_0(file) == (shape, False, array.dtype)
     assert file.read() == b"" and file.tell() % 64 == 0
@@ -265,7 +275,9 @@ def repack(path, members, seal=False, compression=zipfile.ZIP_STORED):
         warnings.simplefilter("ignore")  # zipfile warns of a name that comes twice
         for name, data in pairs:
             archive.writestr(name, data)
-        archive.comment = hashlib.sha256(dict(pairs)["manifest.json"]).hexdigest().encode() if seal else b""
+        archive.comment = (
+            hashlib.sha256(dict(pairs)["manifest.json"]).hexdigest().encode() if seal else b""
+        )
     return path
 
 
@@ -351,7 +363,9 @@ def test_a_manifest_that_is_none_is_refused(path, text):
 
 
 def test_a_long_manifest_is_refused_unread(path):
-    assert "longer" in refusal(repack(path, dict(unpack(path), **{"manifest.json": b" " * 2**23}), seal=True))
+    assert "longer" in refusal(
+        repack(path, dict(unpack(path), **{"manifest.json": b" " * 2**23}), seal=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -382,7 +396,9 @@ def test_a_terabyte_that_is_only_claimed_is_not_allocated(path):
     tracemalloc.start()
     try:
         assert f"should take {2**40 + 128} bytes" in refusal(forge(path, claim))
-        entry = whole.rindex(b"step.npy") - 46  # in the zip's directory: both sizes of the member at 20
+        entry = (
+            whole.rindex(b"step.npy") - 46
+        )  # in the zip's directory: both sizes of the member at 20
         sizes = struct.pack("<LL", 2**32 - 2, 2**32 - 2)
         path.write_bytes(whole[: entry + 20] + sizes + whole[entry + 28 :])
         assert "claim more bytes than the file has" in refusal(path)
@@ -475,7 +491,9 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
+)
 def test_a_failure_at_the_last_moment_keeps_the_old_checkpoint(path, monkeypatch, call, error):
     def fail(*_):
         raise error
@@ -490,14 +508,20 @@ def test_a_failure_at_the_last_moment_keeps_the_old_checkpoint(path, monkeypatch
 
 def test_the_folder_is_synced_after_the_file_has_its_name(path, monkeypatch):
     calls, fsync, replace = [], os.fsync, os.replace
-    monkeypatch.setattr(atomic.os, "fsync", lambda descriptor: (calls.append("fsync"), fsync(descriptor)))
-    monkeypatch.setattr(atomic.os, "replace", lambda *names: (calls.append("replace"), replace(*names)))
+    monkeypatch.setattr(
+        atomic.os, "fsync", lambda descriptor: (calls.append("fsync"), fsync(descriptor))
+    )
+    monkeypatch.setattr(
+        atomic.os, "replace", lambda *names: (calls.append("replace"), replace(*names))
+    )
     checkpoint.save(path, {}, {})
     assert calls == ["fsync", "replace", "fsync"]
 
 
 def test_a_missing_folder_is_one_clear_line(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"cannot write .*c\.npz: No such file or directory"):
+    with pytest.raises(
+        FileNotFoundError, match=r"cannot write .*c\.npz: No such file or directory"
+    ):
         checkpoint.save(tmp_path / "none" / "c.npz", {}, {})
 
 

@@ -36,19 +36,41 @@ def npy_header(text: str, numbers: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + numbers
 
 
-def png_header(width: int, height: int, bits: int = 8, numbers: bytes = b"", colour: int = 0) -> bytes:
+def png_header(
+    width: int, height: int, bits: int = 8, numbers: bytes = b"", colour: int = 0
+) -> bytes:
     """A PNG of grey pixels, with right checksums whatever it claims."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(numbers)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(numbers))
+        + chunk(b"IEND", b"")
+    )
 
 
 def tiff_header(width: int, height: int) -> bytes:
     """A TIFF of 8-bit grey pixels, none of which is there."""
-    tags = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, height), (279, 2**31)]
+    tags = [
+        (256, width),
+        (257, height),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, height),
+        (279, 2**31),
+    ]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     return b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", len(tags)) + entries + bytes(4)
 
@@ -63,7 +85,11 @@ def refuse(tmp_path, name: str, content: bytes, reader=read_image, match=None):
     with pytest.raises(ValueError, match=match) as error:
         read(tmp_path, name, content, reader)
     message = str(error.value)
-    assert type(error.value) is ValueError and message.startswith(str(tmp_path / name)) and "\n" not in message
+    assert (
+        type(error.value) is ValueError
+        and message.startswith(str(tmp_path / name))
+        and "\n" not in message
+    )
     assert "expected" in message and "got" in message
 
 
@@ -82,7 +108,10 @@ READABLE = {
     "UPPER.PNG": (saved(BYTES, "PNG"), BYTES),
     "8.tif": (saved(BYTES, "TIFF"), BYTES),
     "16.tiff": (saved(WORDS, "TIFF"), WORDS),
-    "big_endian.tif": (saved(Image.frombytes("I;16B", (7, 5), WORDS.astype(">u2").tobytes()), "TIFF"), WORDS),
+    "big_endian.tif": (
+        saved(Image.frombytes("I;16B", (7, 5), WORDS.astype(">u2").tobytes()), "TIFF"),
+        WORDS,
+    ),
     "int32.tif": (saved(WORDS.astype(np.int32) - 9, "TIFF"), WORDS.astype(np.int32) - 9),
     "float.tif": (saved(FLOATS, "TIFF"), FLOATS),
     "deflate.tif": (saved(FLOATS, "TIFF", compression="tiff_adobe_deflate"), FLOATS),
@@ -94,7 +123,10 @@ READABLE = {
     "half.npy": (npy(FLOATS.astype(np.float16)), FLOATS.astype(np.float16)),
     "double.npy": (npy(FLOATS * np.float64(1e300)), FLOATS * np.float64(1e300)),
     "one_channel.npy": (npy(FLOATS[None]), FLOATS),
-    "version_2.npy": (b"\x93NUMPY\x02\x00" + npy(BYTES)[8:10] + b"\x00\x00" + npy(BYTES)[10:], BYTES),
+    "version_2.npy": (
+        b"\x93NUMPY\x02\x00" + npy(BYTES)[8:10] + b"\x00\x00" + npy(BYTES)[10:],
+        BYTES,
+    ),
     "legacy.pt": (tensor_file(FLOATS, zip_format=False), FLOATS),
     "zip.pt": (tensor_file(FLOATS[None]), FLOATS),
 }
@@ -168,7 +200,16 @@ def test_a_claim_is_refused_before_memory_is_allocated(tmp_path):
         refuse(tmp_path, name, UNREADABLE[name], match="pixels")
 
 
-CUT = ("8.png", "16.png", "palette.png", "8.tif", "float.tif", "deflate.tif", "lzw.tif", "double.npy")
+CUT = (
+    "8.png",
+    "16.png",
+    "palette.png",
+    "8.tif",
+    "float.tif",
+    "deflate.tif",
+    "lzw.tif",
+    "double.npy",
+)
 
 
 @pytest.mark.filterwarnings("default")
@@ -192,7 +233,9 @@ def test_mutated_files_are_read_or_refused(tmp_path):
         name = chance.choice(list(READABLE))
         content = bytearray(READABLE[name][0])
         for _ in range(chance.randint(1, 4)):
-            content[chance.randrange(len(content))] = chance.choice((0, 1, 255, chance.randrange(256)))
+            content[chance.randrange(len(content))] = chance.choice(
+                (0, 1, 255, chance.randrange(256))
+            )
         try:
             read_well += np.isfinite(read(tmp_path, name, bytes(content))).all()
         except ValueError as error:
@@ -204,7 +247,10 @@ def test_labels_are_what_lies_in_the_file(tmp_path):
     labels = BYTES % 3
     palette = Image.fromarray(labels).convert("P")
     palette.putpalette([255, 0, 0, 255, 0, 0, 0, 0, 255])
-    two, four = (np.array([[0, 0b00011000], [0, 0b00100100]], np.uint8), np.array([[0, 0x01, 0x20]], np.uint8))
+    two, four = (
+        np.array([[0, 0b00011000], [0, 0b00100100]], np.uint8),
+        np.array([[0, 0x01, 0x20]], np.uint8),
+    )
     for name, content, expected in [
         ("grey.png", saved(labels, "PNG"), labels),
         ("palette.png", saved(palette, "PNG"), labels),
@@ -240,4 +286,6 @@ def test_resize_keeps_a_ramp_and_the_order_of_the_axes():
     ramp = np.arange(40.0)[:, None] + np.zeros(24)
     small = resize(ramp, (10, 12))
     assert small.shape == (10, 12) and small.dtype == np.float32
-    np.testing.assert_allclose(small[2:-2], (np.arange(10) * 4 + 1.5)[2:-2, None] + np.zeros(12), rtol=1e-5)
+    np.testing.assert_allclose(
+        small[2:-2], (np.arange(10) * 4 + 1.5)[2:-2, None] + np.zeros(12), rtol=1e-5
+    )

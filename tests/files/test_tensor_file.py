@@ -9,7 +9,20 @@ import zipfile
 import hostile
 import numpy as np
 import pytest
-from hostile import KEY, legacy, name, pickled, rebuilt, row, storage, tensor_file, tensor_zip, text, whole, wholes
+from hostile import (
+    KEY,
+    legacy,
+    name,
+    pickled,
+    rebuilt,
+    row,
+    storage,
+    tensor_file,
+    tensor_zip,
+    text,
+    whole,
+    wholes,
+)
 
 from adf.files.tensor_file import read_tensor
 
@@ -43,14 +56,22 @@ def test_reads_every_kind_of_number_at_any_offset_and_strides(tmp_path, kind, zi
 
 
 def test_a_byte_that_is_no_bool_becomes_one(tmp_path):
-    array = read(tmp_path, legacy(rebuilt(storage("BoolStorage", 3), 0, (3,), (1,)), b"\x00\x02\xff", 3))
+    array = read(
+        tmp_path, legacy(rebuilt(storage("BoolStorage", 3), 0, (3,), (1,)), b"\x00\x02\xff", 3)
+    )
     assert array.view(np.uint8).tolist() == [0, 1, 1]
 
 
 def test_parameters_other_top_folders_and_small_extra_members_are_read(tmp_path):
-    parameter = name("torch._utils", "_rebuild_parameter") + row(GOOD, b"\x88", hostile.HOOKS) + b"R"
+    parameter = (
+        name("torch._utils", "_rebuild_parameter") + row(GOOD, b"\x88", hostile.HOOKS) + b"R"
+    )
     assert read(tmp_path, legacy(parameter)).shape == (3, 4)
-    members = {"data.pkl": pickled(GOOD), f"data/{KEY}": bytes(48), ".data/serialization_id": b"1" * 40}
+    members = {
+        "data.pkl": pickled(GOOD),
+        f"data/{KEY}": bytes(48),
+        ".data/serialization_id": b"1" * 40,
+    }
     assert read(tmp_path, hostile.zipped(members, "any name at all/")).shape == (3, 4)
 
 
@@ -60,7 +81,13 @@ def nested(opening: bytes, closing: bytes, depth: int) -> bytes:
 
 def patched_zip(content: bytes, **fields: int) -> bytes:
     """`content` with numbers of the last entry of its directory replaced."""
-    at = {"flags": (8, "<H"), "method": (10, "<H"), "packed": (20, "<I"), "size": (24, "<I"), "start": (42, "<I")}
+    at = {
+        "flags": (8, "<H"),
+        "method": (10, "<H"),
+        "packed": (20, "<I"),
+        "size": (24, "<I"),
+        "start": (42, "<I"),
+    }
     content, entry = bytearray(content), content.rindex(b"PK\x01\x02")
     for field, number in fields.items():
         struct.pack_into(at[field][1], content, entry + at[field][0], number)
@@ -109,7 +136,9 @@ def hostile_pickles() -> dict[str, bytes]:
         "a huge storage": rebuilt(storage(size=2**1000)),
         "complex numbers": rebuilt(storage("ComplexFloatStorage")),
         "another module's numbers": GOOD.replace(b"ctorch\n", b"chostile\n"),
-        "part of a storage": rebuilt(storage("FloatStorage", 12, KEY, row(text("v"), whole(0), whole(3)))),
+        "part of a storage": rebuilt(
+            storage("FloatStorage", 12, KEY, row(text("v"), whole(0), whole(3)))
+        ),
         "no storage": rebuilt(whole(5) + b"Q"),
         "a number": whole(5),
         "a list of tensors": b"](" + GOOD + b"e",
@@ -176,7 +205,9 @@ def hostile_files() -> dict[str, bytes]:
         "zip: two storages": tensor_zip(GOOD, **{"data/1": b""}),
         "zip: a large extra": tensor_zip(GOOD, extra=bytes(2**17)),
         "zip: no top folder": hostile.zipped([member, other], top=""),
-        "zip: two top folders": hostile.zipped([("a/data.pkl", pickled(GOOD)), ("b/data/" + KEY, bytes(48))], top=""),
+        "zip: two top folders": hostile.zipped(
+            [("a/data.pkl", pickled(GOOD)), ("b/data/" + KEY, bytes(48))], top=""
+        ),
         "zip: a slip up": tensor_zip(GOOD, **{"../../etc/passwd": b""}),
         "zip: a slip to the root": hostile.zipped([member, other, ("/etc/passwd", b"")], top="/"),
         "zip: many members": tensor_zip(GOOD, **{str(i): b"" for i in range(100)}),
@@ -194,7 +225,9 @@ def hostile_files() -> dict[str, bytes]:
 def twice():
     """zipfile warns when it writes a name twice."""
     with pytest.warns(UserWarning, match="Duplicate name"):
-        return hostile.zipped([("data.pkl", pickled(GOOD)), ("data.pkl", pickled(GOOD)), (f"data/{KEY}", bytes(48))])
+        return hostile.zipped(
+            [("data.pkl", pickled(GOOD)), ("data.pkl", pickled(GOOD)), (f"data/{KEY}", bytes(48))]
+        )
 
 
 def refuse(tmp_path, content: bytes):
@@ -263,7 +296,16 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
         at, length = chance.randrange(len(content)), chance.choice((1, 1, 2, 4, 8, 30))
         piece = bytes(content[at : at + length])
         new = chance.choice(
-            (chance.randbytes(length), b"\xff" * length, bytes(length), piece * 2, b"", b"(", b"R", b"Q")
+            (
+                chance.randbytes(length),
+                b"\xff" * length,
+                bytes(length),
+                piece * 2,
+                b"",
+                b"(",
+                b"R",
+                b"Q",
+            )
         )
         content[at : at + len(new) if chance.random() < 0.7 else at + length] = new
         if not content:
@@ -274,7 +316,12 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
 def test_mutated_files_are_read_or_refused(tmp_path):
     """Reading must not need luck: 20,000 damaged files, some zip ones damaged inside with a right checksum."""
     chance, count, refused = random.Random(0), 20_000, 0
-    bodies = [GOOD, hostile.SING, rebuilt(storage() + hostile.SING + b"0"), rebuilt(storage("HalfStorage", 24))]
+    bodies = [
+        GOOD,
+        hostile.SING,
+        rebuilt(storage() + hostile.SING + b"0"),
+        rebuilt(storage("HalfStorage", 24)),
+    ]
     makers = [
         lambda body: mutated(legacy(body), chance),
         lambda body: mutated(tensor_zip(body), chance),

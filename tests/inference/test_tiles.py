@@ -56,8 +56,14 @@ def test_tiles_cover_every_pixel_once_and_begin_at_multiples(monkeypatch):
     for length in range(1, 200):
         covered = []
         for seen, kept, place in tiles.spans(length, network.multiple, network.reach):
-            assert seen.start % 8 == seen.stop % 8 == 0 and 0 <= seen.start < seen.stop <= length + -length % 8
-            assert seen.start + kept.start == place.start and kept.stop - kept.start == place.stop - place.start
+            assert (
+                seen.start % 8 == seen.stop % 8 == 0
+                and 0 <= seen.start < seen.stop <= length + -length % 8
+            )
+            assert (
+                seen.start + kept.start == place.start
+                and kept.stop - kept.start == place.stop - place.start
+            )
             assert seen.start == 0 or place.start - seen.start >= network.reach
             assert seen.stop >= length or seen.stop - place.stop >= network.reach
             covered += range(place.start, place.stop)
@@ -67,5 +73,6 @@ def test_tiles_cover_every_pixel_once_and_begin_at_multiples(monkeypatch):
 def test_a_network_without_reach_is_not_cut():
     assert len(tiles.tiles((5000, 5000), adf.DeepLabV3Plus(1, 2))) == 1
     assert (
-        len(tiles.tiles((1024, 1024), adf.UNet(1, 2))) == 1 and len(tiles.tiles((4096, 4096), adf.UNet(1, 2))) == 64
+        len(tiles.tiles((1024, 1024), adf.UNet(1, 2))) == 1
+        and len(tiles.tiles((4096, 4096), adf.UNet(1, 2))) == 64
     )

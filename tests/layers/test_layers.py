@@ -36,7 +36,12 @@ def test_moments_against_samples(name):
     if exact:
         assert z.max() < montecarlo.bound(len(CASES) * 1000), z.max()
     else:  # an approximation: its size is for the notebooks to report; here only that it is no nonsense
-        assert np.mean(np.abs(comparison.sampled_mean - comparison.mean) / np.sqrt(comparison.sampled_var)) < 0.3
+        assert (
+            np.mean(
+                np.abs(comparison.sampled_mean - comparison.mean) / np.sqrt(comparison.sampled_var)
+            )
+            < 0.3
+        )
         assert np.abs(np.mean(np.log(comparison.sampled_var / comparison.var))) < np.log(2)
 
 
@@ -45,7 +50,11 @@ def test_zero_variance_is_the_plain_layer(name):
     layer, x, _ = make(name, "float32")
     point, point_backward = layer.forward(Gaussian(x.mean))
     certain, certain_backward = layer.forward(Gaussian(x.mean, xp.zeros_like(x.mean)))
-    assert point.var is None and bool((certain.mean == point.mean).all()) and bool((certain.var == 0).all())
+    assert (
+        point.var is None
+        and bool((certain.mean == point.mean).all())
+        and bool((certain.var == 0).all())
+    )
     dy = random_like(np.random.default_rng(1), point)
     dpoint = point_backward(dy)
     dcertain = certain_backward(Gaussian(dy.mean, xp.zeros_like(dy.mean)))
@@ -102,7 +111,12 @@ def naive_correlation(x, w, stride, padding, dilation, groups):
     for image, out, row, column in np.ndindex(y.shape):
         for channel, i, j in np.ndindex(c_group, kh, kw):
             source = out // (o // groups) * c_group + channel
-            pixel = padded[image, source, row * stride[0] + i * dilation[0], column * stride[1] + j * dilation[1]]
+            pixel = padded[
+                image,
+                source,
+                row * stride[0] + i * dilation[0],
+                column * stride[1] + j * dilation[1],
+            ]
             y[image, out, row, column] += w[out, channel, i, j] * pixel
     return y
 
@@ -112,7 +126,9 @@ def naive_correlation(x, w, stride, padding, dilation, groups):
     [((1, 1), (0, 0), (1, 1), 1), ((2, 1), (1, 2), (1, 2), 2), ((3, 2), (2, 0), (2, 1), 4)],
 )
 def test_convolution_against_the_naive_loop(stride, padding, dilation, groups, monkeypatch):
-    monkeypatch.setattr("adf.engine.stacks.STACK_BLOCK", 300)  # so that it works in several blocks of rows
+    monkeypatch.setattr(
+        "adf.engine.stacks.STACK_BLOCK", 300
+    )  # so that it works in several blocks of rows
     rng = np.random.default_rng(3)
     x, v = rng.normal(size=(2, 4, 8, 7)), rng.random((2, 4, 8, 7))
     layer = cast(adf.Conv2d(4, 8, (3, 2), stride, padding, dilation, groups, rng=3), "float64")
@@ -126,7 +142,9 @@ def test_convolution_against_the_naive_loop(stride, padding, dilation, groups, m
     # the adjoint by its definition <A x, y> = <x, A' y>, the weight gradient by linearity: <A(w) x, y> = <w, dw>
     cotangent = xp.asarray(rng.normal(size=mean.shape))
     right = float((layer.apply(layer.weight.value, xp.asarray(x)) * cotangent).sum())
-    left = float((layer.adjoint(layer.weight.value, cotangent, x.shape) * xp.asarray(x)).sum())  # (2.13)
+    left = float(
+        (layer.adjoint(layer.weight.value, cotangent, x.shape) * xp.asarray(x)).sum()
+    )  # (2.13)
     dw = layer.weight_grad(xp.asarray(x), cotangent)
     np.testing.assert_allclose([left, float((dw * layer.weight.value).sum())], right, rtol=1e-12)
 
@@ -134,7 +152,10 @@ def test_convolution_against_the_naive_loop(stride, padding, dilation, groups, m
 def test_transposed_convolution_spreads_every_pixel():
     """The definition: each input pixel adds its weights times itself to the window that it spreads over."""
     rng = np.random.default_rng(4)
-    layer = cast(adf.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1, bias=False, rng=4), "float64")
+    layer = cast(
+        adf.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1, bias=False, rng=4),
+        "float64",
+    )
     x, w = rng.normal(size=(1, 2, 4, 3)), to_host(layer.weight.value)
     full = np.zeros((1, 3, 2 * 3 + 3 + 1, 2 * 2 + 3 + 1))
     for c, i, j in np.ndindex(2, 4, 3):
@@ -146,7 +167,9 @@ def test_transposed_convolution_spreads_every_pixel():
 def test_max_pool_pairs_along_rows_then_down():
     """3 x 3: (0, 1) then 2, in every row; then the winners of rows 0 and 1, then row 2."""
     rng = np.random.default_rng(5)
-    x = Gaussian(*(xp.asarray(f) for f in (rng.normal(size=(1, 1, 3, 3)), rng.random((1, 1, 3, 3)))))
+    x = Gaussian(
+        *(xp.asarray(f) for f in (rng.normal(size=(1, 1, 3, 3)), rng.random((1, 1, 3, 3))))
+    )
 
     def best(a, b):
         return adf.moments.maximum(*a, *b)
@@ -155,7 +178,9 @@ def test_max_pool_pairs_along_rows_then_down():
     rows = [best(best(row[0], row[1]), row[2]) for row in pixels]
     mean, var = best(best(rows[0], rows[1]), rows[2])
     y = adf.MaxPool2d(3).predict(x)
-    assert float(y.mean[0, 0, 0, 0]) == float(mean[0, 0]) and float(y.var[0, 0, 0, 0]) == float(var[0, 0])
+    assert float(y.mean[0, 0, 0, 0]) == float(mean[0, 0]) and float(y.var[0, 0, 0, 0]) == float(
+        var[0, 0]
+    )
 
 
 def test_a_tie_goes_to_the_first():
@@ -166,7 +191,11 @@ def test_a_tie_goes_to_the_first():
 
 def test_containers_go_back_once():
     x = Gaussian(xp.ones((1, 2, 2, 2)))
-    for layer in (adf.Sequential(adf.LeakyReLU()), adf.Concat(adf.Identity()), adf.Add(adf.Identity())):
+    for layer in (
+        adf.Sequential(adf.LeakyReLU()),
+        adf.Concat(adf.Identity()),
+        adf.Add(adf.Identity()),
+    ):
         _, backward = layer.forward(x)
         backward(x)
         with pytest.raises(RuntimeError, match="called twice"):
@@ -201,7 +230,10 @@ def test_a_loss_that_ignores_the_variance(name):
     layer, x, _ = make(name)
     y, backward = layer.forward(x)
     dmean = random_like(np.random.default_rng(1), y).mean
-    short, full = backward(Gaussian(dmean)), layer.forward(x)[1](Gaussian(dmean, xp.zeros_like(dmean)))
+    short, full = (
+        backward(Gaussian(dmean)),
+        layer.forward(x)[1](Gaussian(dmean, xp.zeros_like(dmean))),
+    )
     np.testing.assert_allclose(to_host(short.mean), to_host(full.mean), rtol=1e-12, atol=1e-12)
     if short.var is not None:
         np.testing.assert_allclose(to_host(short.var), to_host(full.var), rtol=1e-12, atol=1e-12)
@@ -258,15 +290,51 @@ def test_the_sampling_check_rejects_a_wrong_variance():
 
 
 BAD_INPUT = {
-    "channels": (lambda: adf.Conv2d(16, 4, 3), lambda: Gaussian(xp.zeros((8, 3, 64, 64))), "expects 16 input channels"),
-    "axes": (lambda: adf.Conv2d(3, 4, 3), lambda: Gaussian(xp.zeros((3, 64, 64))), r"expects axes \(N, C, H, W\)"),
-    "features": (lambda: adf.Linear(3, 4), lambda: Gaussian(xp.zeros((2, 5))), "expects 3 input channels"),
-    "an array": (lambda: adf.LeakyReLU(), lambda: xp.zeros((2, 5)), r"expects a Gaussian\(mean, var\)"),
-    "integers": (lambda: adf.LeakyReLU(), lambda: Gaussian(xp.zeros((2, 5), "int64")), "expects float32 or float64"),
-    "other variance": (lambda: adf.LeakyReLU(), lambda: Gaussian(xp.zeros((2, 5)), xp.zeros(5)), "one shape"),
-    "small image": (lambda: adf.Conv2d(1, 1, 5), lambda: Gaussian(xp.zeros((1, 1, 4, 9))), "no smaller than"),
-    "small for pooling": (lambda: adf.MaxPool2d(3), lambda: Gaussian(xp.zeros((1, 1, 2, 9))), "no smaller than"),
-    "odd U-Net": (lambda: adf.UNet(1, 2), lambda: Gaussian(xp.zeros((1, 1, 12, 16), "float32")), "multiples of 8"),
+    "channels": (
+        lambda: adf.Conv2d(16, 4, 3),
+        lambda: Gaussian(xp.zeros((8, 3, 64, 64))),
+        "expects 16 input channels",
+    ),
+    "axes": (
+        lambda: adf.Conv2d(3, 4, 3),
+        lambda: Gaussian(xp.zeros((3, 64, 64))),
+        r"expects axes \(N, C, H, W\)",
+    ),
+    "features": (
+        lambda: adf.Linear(3, 4),
+        lambda: Gaussian(xp.zeros((2, 5))),
+        "expects 3 input channels",
+    ),
+    "an array": (
+        lambda: adf.LeakyReLU(),
+        lambda: xp.zeros((2, 5)),
+        r"expects a Gaussian\(mean, var\)",
+    ),
+    "integers": (
+        lambda: adf.LeakyReLU(),
+        lambda: Gaussian(xp.zeros((2, 5), "int64")),
+        "expects float32 or float64",
+    ),
+    "other variance": (
+        lambda: adf.LeakyReLU(),
+        lambda: Gaussian(xp.zeros((2, 5)), xp.zeros(5)),
+        "one shape",
+    ),
+    "small image": (
+        lambda: adf.Conv2d(1, 1, 5),
+        lambda: Gaussian(xp.zeros((1, 1, 4, 9))),
+        "no smaller than",
+    ),
+    "small for pooling": (
+        lambda: adf.MaxPool2d(3),
+        lambda: Gaussian(xp.zeros((1, 1, 2, 9))),
+        "no smaller than",
+    ),
+    "odd U-Net": (
+        lambda: adf.UNet(1, 2),
+        lambda: Gaussian(xp.zeros((1, 1, 12, 16), "float32")),
+        "multiples of 8",
+    ),
     "Concat of other sizes": (
         lambda: adf.Concat(adf.Identity(), adf.AvgPool2d(2)),
         lambda: Gaussian(xp.zeros((1, 1, 4, 4))),

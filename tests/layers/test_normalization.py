@@ -14,10 +14,14 @@ def random_input(rng, shape=(4, 3, 6, 5)):
 
 
 def test_a_batch_comes_out_with_mean_0_and_total_variance_1():
-    y, _ = cast(adf.BatchNorm2d(3, eps=0.0), "float64").forward(random_input(np.random.default_rng(0)))
+    y, _ = cast(adf.BatchNorm2d(3, eps=0.0), "float64").forward(
+        random_input(np.random.default_rng(0))
+    )
     mean, var = to_host(y.mean), to_host(y.var)
     np.testing.assert_allclose(mean.mean(axis=(0, 2, 3)), 0, atol=1e-14)  # (5.1)
-    np.testing.assert_allclose(mean.var(axis=(0, 2, 3)) + var.mean(axis=(0, 2, 3)), 1, rtol=1e-12)  # (5.3)
+    np.testing.assert_allclose(
+        mean.var(axis=(0, 2, 3)) + var.mean(axis=(0, 2, 3)), 1, rtol=1e-12
+    )  # (5.3)
 
 
 def test_total_variance_is_what_samples_show():
@@ -37,9 +41,16 @@ def test_running_averages():
     layer.forward(x)
     mean, var = to_host(x.mean), to_host(x.var)
     total = mean.var(axis=(0, 2, 3)) + var.mean(axis=(0, 2, 3))
-    np.testing.assert_allclose(to_host(layer.running_mean.value), 0.1 * mean.mean(axis=(0, 2, 3)), rtol=1e-12)
-    np.testing.assert_allclose(to_host(layer.running_var.value), 0.9 + 0.1 * total, rtol=1e-6)  # (5.5)
-    assert len(layer.parameters()) == 2 and layer.statistics() == [layer.running_mean, layer.running_var]
+    np.testing.assert_allclose(
+        to_host(layer.running_mean.value), 0.1 * mean.mean(axis=(0, 2, 3)), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        to_host(layer.running_var.value), 0.9 + 0.1 * total, rtol=1e-6
+    )  # (5.5)
+    assert len(layer.parameters()) == 2 and layer.statistics() == [
+        layer.running_mean,
+        layer.running_var,
+    ]
 
 
 def test_inference_divides_by_the_running_variance():

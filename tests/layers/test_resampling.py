@@ -19,7 +19,9 @@ def test_bilinear_by_hand():
 
 def test_unsquared_weights_would_be_2_56_times_too_large():
     """In the interior at factor 2, and the weights of an edge are added before they are squared: there it is 1."""
-    var = to_host(adf.Upsample(2).predict(Gaussian(xp.zeros((1, 1, 8, 8)), xp.ones((1, 1, 8, 8)))).var)[0, 0]
+    var = to_host(
+        adf.Upsample(2).predict(Gaussian(xp.zeros((1, 1, 8, 8)), xp.ones((1, 1, 8, 8)))).var
+    )[0, 0]
     assert 1 / var[7, 7] == pytest.approx(2.56) and var[0, 0] == 1
 
 
@@ -33,7 +35,9 @@ def test_bilinear_is_the_definition(factor):
         return np.stack([np.interp(at, np.arange(rows.shape[1]), row) for row in rows])
 
     y = adf.Upsample(factor).predict(Gaussian(xp.asarray(image[None, None])))
-    np.testing.assert_allclose(to_host(y.mean)[0, 0], stretch(stretch(image).T).T, rtol=1e-12, atol=1e-12)  # (2.7)
+    np.testing.assert_allclose(
+        to_host(y.mean)[0, 0], stretch(stretch(image).T).T, rtol=1e-12, atol=1e-12
+    )  # (2.7)
 
 
 def test_nearest_copies():

@@ -27,7 +27,10 @@ def shifted(rng=0):
     return network
 
 
-WIDE = (8, 64)  # an eighth of it: 1 x 8, in which the pyramid's taps 2, 4 and 6 pixels away still meet some
+WIDE = (
+    8,
+    64,
+)  # an eighth of it: 1 x 8, in which the pyramid's taps 2, 4 and 6 pixels away still meet some
 
 
 def noisy(shape, rng, dtype="float64"):
@@ -48,7 +51,9 @@ def test_it_has_about_as_many_parameters_as_the_unet():
 def test_gradient(point):
     network, x = cast(shifted(), "float64"), noisy((3, 1, *WIDE), np.random.default_rng(55))
     x = Gaussian(x.mean) if point else x
-    step = 3e-6 if point else 1e-5  # crosses no kink of the point mass; one of 1e-7 is lost in rounding
+    step = (
+        3e-6 if point else 1e-5
+    )  # crosses no kink of the point mass; one of 1e-7 is lost in rounding
     errors = gradient_errors(network, x, np.random.default_rng(22), step)
     assert len(errors) == 1 + len(network.parameters()) and max(errors.values()) < 1e-6, errors
 
@@ -62,7 +67,9 @@ def test_float32_gradients_are_those_of_float64():
     dy = random_like(np.random.default_rng(24), y32)
     dx, dx32 = backward(Gaussian(*(f.astype("float64") for f in dy))), backward32(dy)
     pairs = [*zip(y, y32, strict=True), *zip(dx, dx32, strict=True)]
-    pairs += [(p.grad, q.grad) for p, q in zip(network.parameters(), single.parameters(), strict=True)]
+    pairs += [
+        (p.grad, q.grad) for p, q in zip(network.parameters(), single.parameters(), strict=True)
+    ]
     for exact, rounded in pairs:
         exact, rounded = to_host(exact), to_host(rounded)
         assert (exact.dtype, rounded.dtype) == ("float64", "float32")
@@ -74,16 +81,27 @@ def test_sizes_that_it_takes(size):
     network, x = small(), noisy((2, 1, *size), np.random.default_rng(25), "float32")
     for y in network.predict(x), network.forward(x)[0]:
         assert y.mean.shape == y.var.shape == (2, 3, *size)
-        assert bool(xp.isfinite(y.mean).all()) and bool(xp.isfinite(y.var).all()) and bool((y.var >= 0).all())
+        assert (
+            bool(xp.isfinite(y.mean).all())
+            and bool(xp.isfinite(y.var).all())
+            and bool((y.var >= 0).all())
+        )
     point = network.predict(Gaussian(x.mean))
     certain = network.predict(Gaussian(x.mean, xp.zeros_like(x.mean)))
-    assert point.var is None and bool((certain.mean == point.mean).all()) and bool((certain.var == 0).all())
+    assert (
+        point.var is None
+        and bool((certain.mean == point.mean).all())
+        and bool((certain.var == 0).all())
+    )
 
 
 @pytest.mark.parametrize(
     "shape, message",
     [
-        ((1, 1, 12, 16), r"DeepLabV3Plus expects a height and width that are multiples of 8, got \(12, 16\)"),
+        (
+            (1, 1, 12, 16),
+            r"DeepLabV3Plus expects a height and width that are multiples of 8, got \(12, 16\)",
+        ),
         ((1, 1, 16, 4), "multiples of 8"),
         ((1, 2, 16, 16), "expects 1 input channels"),
         ((1, 16, 16), r"expects axes \(N, C, H, W\)"),

@@ -16,7 +16,10 @@ def every_layer():
     depthwise = adf.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6, bias=False, rng=2)
     block = adf.Sequential(depthwise, adf.BatchNorm2d(6))
     down = adf.Sequential(
-        adf.MaxPool2d(2), adf.Conv2d(6, 3, 1, rng=3), adf.LeakyReLU(0.1), adf.ConvTranspose2d(3, 4, 2, stride=2, rng=4)
+        adf.MaxPool2d(2),
+        adf.Conv2d(6, 3, 1, rng=3),
+        adf.LeakyReLU(0.1),
+        adf.ConvTranspose2d(3, 4, 2, stride=2, rng=4),
     )
     return adf.Sequential(
         adf.Conv2d(2, 6, 3, stride=2, padding=1, rng=1),
@@ -58,7 +61,9 @@ networks = pytest.mark.parametrize("name", NETWORKS)
 def make(name, point=False):
     build, shape = NETWORKS[name]
     rng = np.random.default_rng(11)
-    x = Gaussian(xp.asarray(rng.normal(size=shape)), None if point else xp.asarray(0.1 * rng.random(shape)))
+    x = Gaussian(
+        xp.asarray(rng.normal(size=shape)), None if point else xp.asarray(0.1 * rng.random(shape))
+    )
     return cast(build(), "float64"), x
 
 
@@ -66,7 +71,9 @@ def make(name, point=False):
 @pytest.mark.parametrize("point", [False, True], ids=["Gaussian", "point mass"])
 def test_gradient(name, point):
     network, x = make(name, point)
-    step = 1e-7 if point else 1e-5  # a point mass has kinks: the smaller the step, the fewer are crossed
+    step = (
+        1e-7 if point else 1e-5
+    )  # a point mass has kinks: the smaller the step, the fewer are crossed
     errors = gradient_errors(network, x, np.random.default_rng(12), step)
     assert len(errors) == 1 + len(network.parameters()) and max(errors.values()) < 1e-6, errors
 
@@ -86,7 +93,9 @@ def test_float32_gradients_are_those_of_float64(name):
     y32, backward32 = single.forward(x32)
     dx, dx32 = backward(dy), backward32(Gaussian(*(f.astype("float32") for f in dy)))
     pairs = [*zip(dx, dx32, strict=True)]
-    pairs += [(p.grad, q.grad) for p, q in zip(network.parameters(), single.parameters(), strict=True)]
+    pairs += [
+        (p.grad, q.grad) for p, q in zip(network.parameters(), single.parameters(), strict=True)
+    ]
     for exact, rounded in pairs:
         exact, rounded = to_host(exact), to_host(rounded)
         assert rounded.dtype == "float32"

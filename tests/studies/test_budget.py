@@ -13,7 +13,9 @@ from adf.studies import budget
 from adf.studies.budget.report import summarise, table
 
 SAMPLES = 20_000
-NOISE = 6 * math.sqrt(2 / (16 * SAMPLES))  # of the mean logarithm of 16 independent sampled variances
+NOISE = 6 * math.sqrt(
+    2 / (16 * SAMPLES)
+)  # of the mean logarithm of 16 independent sampled variances
 
 
 def normal(shape=(1, 1, 4, 4)):
@@ -27,7 +29,9 @@ def factors(network, x=None, samples=SAMPLES):
 
 def test_one_layer_on_what_it_is_made_for_has_no_error():
     (only,), stages = factors(adf.LeakyReLU(0.1))
-    assert len(stages[0].ratio) == 16 and all(abs(math.log(f)) < 2 * NOISE for f in only.values()), only
+    assert len(stages[0].ratio) == 16 and all(
+        abs(math.log(f)) < 2 * NOISE for f in only.values()
+    ), only
     assert only["not independent"] == pytest.approx(
         1, rel=1e-12
     )  # each output has one input: shuffling changes nothing
@@ -40,7 +44,9 @@ def test_a_second_relu_sees_no_gaussian():
     z, s = m / math.sqrt(v), math.sqrt(v)
     mean = m * norm.cdf(z) + s * norm.pdf(z)
     assumed = (m * m + v) * norm.cdf(z) + m * s * norm.pdf(z) - mean**2
-    assert second["not Gaussian"] == pytest.approx(assumed / v, rel=2 * NOISE) and assumed / v < 0.65
+    assert (
+        second["not Gaussian"] == pytest.approx(assumed / v, rel=2 * NOISE) and assumed / v < 0.65
+    )
     assert second["not independent"] == pytest.approx(1, rel=1e-12)
     assert np.median(stages[1].mean_error) == pytest.approx((mean - m) / s, abs=0.03)
 
@@ -66,23 +72,33 @@ def test_the_next_layer_inherits():
     double = adf.Conv2d(1, 1, 1, bias=False)
     double.weight.value = xp.full((1, 1, 1, 1), 2.0)
     found, _ = factors(adf.Sequential(adf.Add(adf.Identity(), adf.Identity()), double))
-    assert found[1]["inherited"] == pytest.approx(0.5, rel=2 * NOISE) and found[1]["not independent"] == pytest.approx(
-        1
-    )
+    assert found[1]["inherited"] == pytest.approx(0.5, rel=2 * NOISE) and found[1][
+        "not independent"
+    ] == pytest.approx(1)
 
 
 def test_the_books_balance():
     """The four factors multiply to the geometric mean of ADF / true, in every stage of a U-Net, all of them found."""
     network = adf.UNet(1, 3, widths=(4, 8), norm=True)
-    x = Gaussian(*(xp.asarray(f, "float32") for f in np.random.default_rng(0).random((2, 1, 1, 8, 8))))
+    x = Gaussian(
+        *(xp.asarray(f, "float32") for f in np.random.default_rng(0).random((2, 1, 1, 8, 8)))
+    )
     stages = budget.measure(network, x, samples=64)
     kinds = [type(s.layer).__name__ for s in stages]
-    assert len(stages) == 6 + 1 + 6 + 2 + 6 + 1 and kinds.count("Conv2d") == 7 and kinds.count("Concat") == 1
+    assert (
+        len(stages) == 6 + 1 + 6 + 2 + 6 + 1
+        and kinds.count("Conv2d") == 7
+        and kinds.count("Concat") == 1
+    )
     for s in stages:
-        assert np.prod(s.factors) == pytest.approx(np.exp(np.log(s.ratio).mean()), rel=1e-9)  # (9.5)
+        assert np.prod(s.factors) == pytest.approx(
+            np.exp(np.log(s.ratio).mean()), rel=1e-9
+        )  # (9.5)
         assert s.adf.var.shape == s.true.var.shape
     y = network.predict(x)
-    np.testing.assert_allclose(stages[-1].adf.var, np.asarray(adf.backend.to_host(y.var))[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        stages[-1].adf.var, np.asarray(adf.backend.to_host(y.var))[0], rtol=1e-6
+    )
     again = budget.measure(network, x, samples=64)
     assert all((a.factors == b.factors).all() for a, b in zip(stages, again, strict=True))
     rows = summarise([stages, again])

@@ -40,11 +40,25 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
     assert main([*map(str, command)]) == 0
     text = (small / "out" / "README.md").read_text()
     for system in runs.SYSTEMS:
-        assert f"| {system} " in text and (small / "out" / f"synthetic-test-{system}.png").stat().st_size > 10_000
-    assert "(b) Fluorescence nuclei" in text and "(c)" not in text.split("## The claims")[1] and "nan" not in text
-    for name in ("noise", "nuclei-test-sparsification", "synthetic-test-reliability", "synthetic-test-risk_coverage"):
+        assert (
+            f"| {system} " in text
+            and (small / "out" / f"synthetic-test-{system}.png").stat().st_size > 10_000
+        )
+    assert (
+        "(b) Fluorescence nuclei" in text
+        and "(c)" not in text.split("## The claims")[1]
+        and "nan" not in text
+    )
+    for name in (
+        "noise",
+        "nuclei-test-sparsification",
+        "synthetic-test-reliability",
+        "synthetic-test-risk_coverage",
+    ):
         assert (small / "out" / f"{name}.png").stat().st_size > 5_000
-    found = rows.read(small / "out" / "scores.csv")  # yeast: test, noise, and but for unet-bn, told; nuclei: test
+    found = rows.read(
+        small / "out" / "scores.csv"
+    )  # yeast: test, noise, and but for unet-bn, told; nuclei: test
     assert len(found) == (2 + 3 + 3) + 3 and {r["study"] for r in found} == {"synthetic", "nuclei"}
     for link in [part.split(")")[0] for part in text.split("](")[1:]]:
         assert link in ("discussion.md", "tuning.csv") or (small / "out" / link).exists(), link
@@ -58,9 +72,13 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
 def test_tune_writes_a_row_for_every_variant(small, monkeypatch):
     monkeypatch.setattr(tuning, "STEPS", 1)
     monkeypatch.setattr(tuning, "CHANGES", {"unet-bn": ({}, {"augment": "none"})})
-    assert main(["compare", "--tune", "--runs", str(small / "runs"), "--out", str(small / "out")]) == 0
+    assert (
+        main(["compare", "--tune", "--runs", str(small / "runs"), "--out", str(small / "out")]) == 0
+    )
     found = rows.read(small / "out" / "tuning.csv")
-    assert [r["augment"] for r in found] == ["flip", "none"] and {r["condition"] for r in found} == {"validation"}
+    assert [r["augment"] for r in found] == ["flip", "none"] and {
+        r["condition"] for r in found
+    } == {"validation"}
 
 
 def test_the_defaults_of_every_system_are_the_chosen_settings():
@@ -68,7 +86,9 @@ def test_the_defaults_of_every_system_are_the_chosen_settings():
     assert set(best) == set(runs.SYSTEMS)
     for system, row in best.items():
         settings = dataclasses.asdict(runs.Settings.of({"system": system}))
-        names = [name for name in ("augment", *tuning.START, "label_smoothing") if row[name] is not None]
+        names = [
+            name for name in ("augment", *tuning.START, "label_smoothing") if row[name] is not None
+        ]
         assert {name: settings[name] for name in names} == {name: row[name] for name in names}
 
 
@@ -101,7 +121,9 @@ def test_noise_is_what_it_says_and_the_network_is_told_the_truth():
     (sample,) = scores.noisy([Sample("s", image, None, None, None)], 0.4)
     added = sample.image - image
     assert added.std() == pytest.approx(0.4 * image.std(), rel=0.03)
-    assert added.var() / sample.image.var() == pytest.approx(scores.told_noise_var(0, 0.4), rel=0.06)
+    assert added.var() / sample.image.var() == pytest.approx(
+        scores.told_noise_var(0, 0.4), rel=0.06
+    )
     assert scores.told_noise_var(1e-3, 0) == 1e-3
 
 
@@ -141,12 +163,18 @@ def made_up(**changes):
 def test_claims_are_stated_as_found(changes, fails):
     found = claims.claims(made_up(**changes))
     failed = [claim["the ADF U-Net ..."] for claim in found if claim["holds"] == "no"]
-    assert len(found) == 9 and ((fails is None and not failed) or (len(failed) == 1 and fails in failed[0])), failed
+    assert len(found) == 9 and (
+        (fails is None and not failed) or (len(failed) == 1 and fails in failed[0])
+    ), failed
 
 
 def test_three_seeds_give_an_interval():
     """d = 0.01, 0.02, 0.03: mean 0.02, standard deviation 0.01, t = 4.303: 0.02 ± 0.0248."""
-    found = [row | {"seed": s} for s in (1, 2, 3) for row in made_up(Dice=0.95 + 0.01 * s, IoU=0.9 + 0.01 * s)]
+    found = [
+        row | {"seed": s}
+        for s in (1, 2, 3)
+        for row in made_up(Dice=0.95 + 0.01 * s, IoU=0.9 + 0.01 * s)
+    ]
     claim = claims.claims(found)[0]
     assert claim["difference"] == "+0.02 ± 0.025" and claim["holds"] == "yes"  # (10.8)
     assert claims.claims(found[:3])[0]["difference"] == "+0.01"

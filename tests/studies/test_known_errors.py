@@ -55,7 +55,9 @@ def test_1_relu_variance_is_negative_over_most_of_a_grid():
     assert len(z) == 161 and np.all(ulps < 10 + z.astype("float64") ** 2), (ulps - z**2).max()
 
 
-@pytest.mark.parametrize(("dtype", "mean", "low", "high"), [("float32", -6, 745, 760), ("float64", -8, 38, 44)])
+@pytest.mark.parametrize(
+    ("dtype", "mean", "low", "high"), [("float32", -6, 745, 760), ("float64", -8, 38, 44)]
+)
 def test_1_relu_variance_is_off_by_many_times_its_size(dtype, mean, low, high):
     """sigma 1, Phi as (1 + erf) / 2: at mu = -6 in float32 the error is 753 times the true variance 4.8e-11, at -8 in
     float64 41 times the true 1.8e-17, and the sign is wrong. (With ndtr 2e-5 of it is lost, and less in float64.) Ours:
@@ -86,7 +88,8 @@ def test_2_leaky_relu_variance_loses_nine_tenths():
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "var", "wrong", "truth"), [(100, 99, 1e-4, 0, 1e-4), (5, 5, 1e-6, 1.907e-6, 6.817e-7)]
+    ("a", "b", "var", "wrong", "truth"),
+    [(100, 99, 1e-4, 0, 1e-4), (5, 5, 1e-6, 1.907e-6, 6.817e-7)],
 )
 def test_3_maximum_of_two(a, b, var, wrong, truth):
     """float32, Phi from erf or from ndtr. N(100, 1e-4) and N(99, 1e-4): variance 0, truth 1e-4. N(5, 1e-6) twice:
@@ -96,7 +99,10 @@ def test_3_maximum_of_two(a, b, var, wrong, truth):
         assert found.naive[0] == pytest.approx(wrong, rel=0.01, abs=1e-12)
     assert float(found.truth[0]) == pytest.approx(truth, rel=1e-3)
     ours = found.ours.ravel()
-    assert ours.dtype == "float32" and relative_error(ours, found.truth)[0] < 4 * np.finfo("float32").eps
+    assert (
+        ours.dtype == "float32"
+        and relative_error(ours, found.truth)[0] < 4 * np.finfo("float32").eps
+    )
 
 
 # 4. A floor under every variance
@@ -120,7 +126,9 @@ def test_4_a_floor_hides_the_errors_above():
     found = mistakes.relu("float32", [-6], naive.FLOOR)
     assert 0.9e-3 < found.naive[0] < 1e-3 and 1.9e7 < found.naive[0] / found.truth[0] < 2.2e7
     certain = gaussian(one, 0 * one)
-    assert np.sqrt(to_host(naive.floored([adf.LeakyReLU()], certain).var))[0] == pytest.approx(0.0316, rel=1e-2)
+    assert np.sqrt(to_host(naive.floored([adf.LeakyReLU()], certain).var))[0] == pytest.approx(
+        0.0316, rel=1e-2
+    )
     assert adf.LeakyReLU().predict(certain).var[0] == 0
 
 
@@ -137,7 +145,9 @@ def test_5_batch_norm_divides_the_variance_too(running_var, factor):
     points = Gaussian(xp.asarray([0.0, 1.0]).reshape(1, 1, 1, 2))
     slope = float(np.diff(to_host(layer.predict(points).mean).ravel())[0])
     assert naive.batch_norm(2.0, 3) / (slope**2 * 2.0) == pytest.approx(factor, rel=1e-4)
-    assert predict(layer, np.zeros((1, 1, 1, 1)), 2.0)[1].item() == pytest.approx(slope**2 * 2.0, rel=1e-12)
+    assert predict(layer, np.zeros((1, 1, 1, 1)), 2.0)[1].item() == pytest.approx(
+        slope**2 * 2.0, rel=1e-12
+    )
 
 
 # 6. Average pooling
@@ -149,8 +159,12 @@ def test_6_average_pooling_divides_by_the_window_not_the_image(divisions, factor
     is 14,564 times too small; divided twice, 1.9e9 times. Truth: sum of the window / 9^2."""
     var = np.random.default_rng(0).random((1, 1, 64, 2048))
     exact = sliding_window_view(np.pad(var[0, 0], 1), (3, 3))[::2, ::2].sum(axis=(2, 3)) / 9**2
-    np.testing.assert_allclose(exact / naive.average_pool(var[0, 0], (3, 3), 2, 1, divisions), factor, rtol=1e-12)
-    np.testing.assert_allclose(predict(adf.AvgPool2d(3, 2, 1), var, var)[1][0, 0], exact, rtol=1e-12)
+    np.testing.assert_allclose(
+        exact / naive.average_pool(var[0, 0], (3, 3), 2, 1, divisions), factor, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        predict(adf.AvgPool2d(3, 2, 1), var, var)[1][0, 0], exact, rtol=1e-12
+    )
 
 
 def test_6_only_for_global_pooling_is_it_right():
@@ -174,13 +188,17 @@ def test_7_bilinear_upsampling_squares_the_weights():
     np.testing.assert_allclose(ratio[1:-1, 1:-1], 2.56, rtol=1e-12)
     assert ratio[0, 0] == 1  # in a corner both weights fall on one pixel
     exact = np.tensordot(random.ravel(), squared, 1)
-    np.testing.assert_allclose(predict(layer, np.zeros((1, 1, 8, 8)), random)[1][0, 0], exact, rtol=1e-12)
+    np.testing.assert_allclose(
+        predict(layer, np.zeros((1, 1, 8, 8)), random)[1][0, 0], exact, rtol=1e-12
+    )
 
 
 # 8. Softmax as a ratio of log-normals
 
 
-@pytest.mark.parametrize(("gap", "var", "factor"), [(0, 0.01, 1.42), (3, 1.0, 10.7), (5, 1.0, 41.3)])
+@pytest.mark.parametrize(
+    ("gap", "var", "factor"), [(0, 0.01, 1.42), (3, 1.0, 10.7), (5, 1.0, 41.3)]
+)
 def test_8_log_normal_softmax_exaggerates(gap, var, factor):
     """Logits N(gap, v) and N(0, v), float64: the standard deviation of the first probability is 1.42 times too large at
     gap 0, v = 0.01; 10.7 times at gap 3, v = 1; 41 times at gap 5; no end to it. At v = 1 it exceeds 0.5, which no
@@ -188,7 +206,9 @@ def test_8_log_normal_softmax_exaggerates(gap, var, factor):
     makes no such claim: its head goes to a Dirichlet (below)."""
     s = math.sqrt(2 * var)
     mean = quad(lambda e: naive.phi(e) * expit(gap + s * e), -12, 12, epsabs=1e-13)[0]
-    std = math.sqrt(quad(lambda e: naive.phi(e) * (expit(gap + s * e) - mean) ** 2, -12, 12, epsabs=1e-15)[0])
+    std = math.sqrt(
+        quad(lambda e: naive.phi(e) * (expit(gap + s * e) - mean) ** 2, -12, 12, epsabs=1e-15)[0]
+    )
     np.testing.assert_allclose(reference.logistic(gap, 2 * var), (mean, std**2), rtol=1e-11)
     theirs = math.sqrt(naive.softmax(np.array([gap, 0.0]), var)[1][0])
     assert theirs / std == pytest.approx(factor, rel=5e-3) and (theirs > 0.5) == (var == 1)
@@ -207,7 +227,9 @@ def test_8_log_normal_softmax_overflows(logit):
         assert not np.isfinite(naive.softmax(mean, var)[1][0])
     x = gaussian(mean.reshape(1, 2, 1, 1), var.reshape(1, 2, 1, 1))
     log_alpha = adf.DirichletHead(raw=-3).predict(x).mean
-    loss, _ = dirichlet_nll(log_alpha, xp.ones((1, 1, 1), "int64"), 0.01)  # the label is the other class
+    loss, _ = dirichlet_nll(
+        log_alpha, xp.ones((1, 1, 1), "int64"), 0.01
+    )  # the label is the other class
     exact, _ = reference.log_concentration(mean.tolist(), var.tolist(), -3, -3)
     exact_loss, _ = reference.dirichlet_nll(exact, 1, 0.01)
     assert relative_error([loss], [exact_loss])[0] < 1e-13
@@ -226,7 +248,9 @@ def test_9_evidence_falls_with_the_predicted_variance():
     mean = np.array([1.0, 0, -1]).reshape(1, 3, 1, 1) * np.ones((3, 3, 1, 1))
     c = math.log1p(math.exp(-3))
     flipped = naive.concentration(mean, var, c, c).sum(axis=1)
-    assert np.all(np.diff(flipped, axis=0) > 0) and flipped[2, 0, 0] / flipped[0, 0, 0] == pytest.approx(10)
+    assert np.all(np.diff(flipped, axis=0) > 0) and flipped[2, 0, 0] / flipped[
+        0, 0, 0
+    ] == pytest.approx(10)
     head = adf.DirichletHead(raw=-3)
     ours = to_host(adf.Dirichlet(xp.exp(head.predict(gaussian(mean, var)).mean)).strength).ravel()
     with mpmath.workdps(60):
@@ -285,8 +309,12 @@ def test_11_largest_of_four_standard_normals():
     exact = quad(lambda x: (x - mean) ** 2 * density(x), -12, 12, epsabs=1e-13)[0]
     found = mistakes.normals()
     ours = found.ours.item()
-    assert exact == pytest.approx(0.4917, abs=1e-4) and found.naive[0] == pytest.approx(0.4702, abs=1e-4)
-    assert ours == pytest.approx(0.4647, abs=1e-4) and 1 - ours / exact == pytest.approx(0.055, abs=1e-3)
+    assert exact == pytest.approx(0.4917, abs=1e-4) and found.naive[0] == pytest.approx(
+        0.4702, abs=1e-4
+    )
+    assert ours == pytest.approx(0.4647, abs=1e-4) and 1 - ours / exact == pytest.approx(
+        0.055, abs=1e-3
+    )
     assert found.truth[0] == pytest.approx(exact, rel=1e-10)
 
 
@@ -298,7 +326,8 @@ LAWS = {
 
 
 @pytest.mark.parametrize(
-    ("law", "largest", "median"), list(zip(LAWS, (0.049, 0.339, 0.592), (0.016, 0.047, 0.134), strict=True))
+    ("law", "largest", "median"),
+    list(zip(LAWS, (0.049, 0.339, 0.592), (0.016, 0.047, 0.134), strict=True)),
 )
 def test_11_the_order_of_a_window_changes_the_variance(law, largest, median):
     """Of the three ways to pair four, the smallest variance lies below the largest by up to 4.9 % (median 1.6 %) with
@@ -306,15 +335,22 @@ def test_11_the_order_of_a_window_changes_the_variance(law, largest, median):
     seed's: over seeds 0 to 19 it goes from 22 to 34 % with uniform variances. Ours depends on it too."""
     ours = mistakes.by_pairs(*mistakes.windows(LAWS[law]))
     spread = 1 - np.min(ours, axis=0) / np.max(ours, axis=0)
-    assert spread.max() == pytest.approx(largest, abs=1e-3) and np.median(spread) == pytest.approx(median, abs=1e-3)
+    assert spread.max() == pytest.approx(largest, abs=1e-3) and np.median(spread) == pytest.approx(
+        median, abs=1e-3
+    )
 
 
 def test_11_size_of_the_approximation():
     """The uniform windows, ours against the exact integral: the variance is too small in 99.5 % of them, by 6.2 % in
     the median and 30 % at most, never more than 0.4 % too large; the mean is within 0.05 standard deviations."""
     mean, var = mistakes.windows(LAWS["uniform in [0.1, 2]"])
-    ours = [f.ravel() for f in predict(adf.MaxPool2d(2), *(f.reshape(1000, 1, 2, 2) for f in (mean, var)))]
-    exact = np.array([reference.maximum_of_many(m, s) for m, s in zip(mean, np.sqrt(var), strict=True)]).T
+    ours = [
+        f.ravel()
+        for f in predict(adf.MaxPool2d(2), *(f.reshape(1000, 1, 2, 2) for f in (mean, var)))
+    ]
+    exact = np.array(
+        [reference.maximum_of_many(m, s) for m, s in zip(mean, np.sqrt(var), strict=True)]
+    ).T
     error = ours[1] / exact[1] - 1
     assert -0.32 < error.min() < -0.28 and 0.003 < error.max() < 0.004
     assert -0.065 < np.median(error) < -0.058 and 0.99 < np.mean(error < 0) < 1

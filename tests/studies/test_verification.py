@@ -14,14 +14,19 @@ from adf.studies import verification
 from adf.studies.verification import contrast, mistakes, naive, reference, report
 from adf.studies.verification.cases import VERIFIED
 
-LAYERS = (*(set(layers.__all__) - {"Identity", "Layer", "Parameter", "Sequential", "Statistic"}), "Dirichlet")
+LAYERS = (
+    *(set(layers.__all__) - {"Identity", "Layer", "Parameter", "Sequential", "Statistic"}),
+    "Dirichlet",
+)
 
 
 @pytest.fixture
 def one_case(monkeypatch):
     """Only the row pair of a leaky ReLU, and one row of errors, a sum: what is wrong must be seen there."""
     monkeypatch.setattr(verification, "SAMPLES", 50_000)
-    monkeypatch.setattr(report, "VERIFIED", [case for case in VERIFIED if case.name == "LeakyReLU, slope 0.01"])
+    monkeypatch.setattr(
+        report, "VERIFIED", [case for case in VERIFIED if case.name == "LeakyReLU, slope 0.01"]
+    )
     monkeypatch.setattr(report.pooling, "section", lambda: ("", ("-",), []))
     monkeypatch.setattr(mistakes, "ROWS", [m for m in mistakes.ROWS if m.find is mistakes.residual])
 
@@ -38,7 +43,9 @@ def test_every_layer_has_its_rows_and_is_inside(tmp_path, capsys, monkeypatch):
     assert text.count("| inside |") == rows >= 60 and "| **OUTSIDE** |" not in text
     for number in range(1, 12):
         assert re.search(rf"\n\| {number}\. .*\| float(32|64): .*\| inside \|\n", text), number
-    assert "| 2 x 2 | 1.0300, 1.0294 | 0.4647, 0.4917 |" in text  # four standard normals: by pairs, and exact
+    assert (
+        "| 2 x 2 | 1.0300, 1.0294 | 0.4647, 0.4917 |" in text
+    )  # four standard normals: by pairs, and exact
     assert f"{rows} rows in" in capsys.readouterr().out
     assert not re.search(r"nan|inf\b", text)
 
@@ -57,7 +64,10 @@ def textbook(mean, var, slope):
 
 def right_relu(mean, sigma, cdf=None):
     """The mean and the variance, by 60 digits."""
-    return np.array([reference.leaky_relu(float(m), float(s) ** 2, 0) for m, s in np.broadcast(mean, sigma)], "f8").T
+    return np.array(
+        [reference.leaky_relu(float(m), float(s) ** 2, 0) for m, s in np.broadcast(mean, sigma)],
+        "f8",
+    ).T
 
 
 def slightly_off(*args):
@@ -125,12 +135,18 @@ def test_every_row_of_errors_can_be_outside(mistake):
     assert contrast.row(mistake)[1] == ""
     wrong = found.naive if mistake.find is mistakes.orders else 0.9 * np.array(found.ours)
     for changed, what in (
-        (found._replace(naive=np.broadcast_to(found.truth, np.shape(found.naive))), "the naive rule"),
+        (
+            found._replace(naive=np.broadcast_to(found.truth, np.shape(found.naive))),
+            "the naive rule",
+        ),
         (found._replace(ours=wrong), "ours"),
         (found._replace(ours=np.nan * np.array(found.ours)), "ours"),
     ):
         cells, name = contrast.row(mistake._replace(find=lambda changed=changed: changed))
-        assert cells[-1] == "**OUTSIDE**" and name == f"error {mistake.number}, {mistake.given}: {what}"
+        assert (
+            cells[-1] == "**OUTSIDE**"
+            and name == f"error {mistake.number}, {mistake.given}: {what}"
+        )
 
 
 def test_without_mpmath(tmp_path, capsys, monkeypatch):
@@ -138,7 +154,10 @@ def test_without_mpmath(tmp_path, capsys, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mpmath", None)
     assert main(["verify", "--out", str(tmp_path / "table.md")]) == 2
-    assert capsys.readouterr().err == "adf: error: verify needs the package mpmath: pip install mpmath\n"
+    assert (
+        capsys.readouterr().err
+        == "adf: error: verify needs the package mpmath: pip install mpmath\n"
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -32,7 +32,13 @@ def error_budget(rows, maps):
 def _draw_ratio(axes, rows):
     depth = np.arange(len(rows))
     axes.axhline(1, color="0.5", linestyle="--", linewidth=1)
-    axes.fill_between(depth, [r.low for r in rows], [r.high for r in rows], color="0.85", label="nine in ten outputs")
+    axes.fill_between(
+        depth,
+        [r.low for r in rows],
+        [r.high for r in rows],
+        color="0.85",
+        label="nine in ten outputs",
+    )
     axes.plot(depth, [r.median for r in rows], "k.-", label="median")
     axes.set(ylabel="variance, ADF / true", yscale="log", xlim=(-0.7, len(rows) - 0.3))
     axes.legend(frameon=False, loc="lower left")
@@ -45,7 +51,10 @@ def _draw_causes(axes, rows):
         factor = np.array([r.factors[cause] for r in rows])
         start = np.where(factor > 1, top, bottom)
         axes.bar(depth, start * (factor - 1), bottom=start, color=colour, label=name)
-        top, bottom = np.where(factor > 1, top * factor, top), np.where(factor > 1, bottom, bottom * factor)
+        top, bottom = (
+            np.where(factor > 1, top * factor, top),
+            np.where(factor > 1, bottom, bottom * factor),
+        )
     axes.axhline(1, color="0.5", linewidth=1)
     axes.set(ylabel="factor added by the layer", yscale="log")
     axes.set_xticks(depth, [r.name for r in rows], rotation=90, fontsize=9)
@@ -61,11 +70,19 @@ def _draw_maps(figure, by_adf, sampled):
     maps = (
         ("standard deviation of the logits: ADF", by_adf, "cividis", scale),
         ("sampled", sampled, "cividis", scale),
-        ("ADF / sampled (blue: understated)", ratio, "RdBu_r", LogNorm(np.exp(-spread), np.exp(spread))),
+        (
+            "ADF / sampled (blue: understated)",
+            ratio,
+            "RdBu_r",
+            LogNorm(np.exp(-spread), np.exp(spread)),
+        ),
     )
     for axes, (title, picture, colours, norm) in zip(panels, maps, strict=True):
         bar = figure.colorbar(
-            axes.imshow(picture, cmap=colours, norm=norm), ax=axes, format="%g", ticks=LogLocator(subs=(1, 2, 5))
+            axes.imshow(picture, cmap=colours, norm=norm),
+            ax=axes,
+            format="%g",
+            ticks=LogLocator(subs=(1, 2, 5)),
         )
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, fontsize=11)

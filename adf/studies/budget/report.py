@@ -89,7 +89,9 @@ def report(run, images, samples):
     for sample in open_data(run, run.settings.data).test(run.settings.seed)[:images]:
         x = run.segmenter.input(xp.asarray(sample.image)[None, None])
         budgets.append(measure(run.segmenter.network, x, samples))
-        stds.append([np.sqrt(y.var.mean(axis=0)) for y in (budgets[-1][-1].adf, budgets[-1][-1].true)])
+        stds.append(
+            [np.sqrt(y.var.mean(axis=0)) for y in (budgets[-1][-1].adf, budgets[-1][-1].true)]
+        )
     rows = summarise(budgets)
     s, last = run.settings, rows[-1]
     by_adf, true = (np.ravel(maps) for maps in zip(*stds, strict=True))

@@ -99,10 +99,17 @@ class Walk:
         points = _push(apply, samples)
         incoming, true = [moments(s) for s in samples], moments(points)
         given = [
-            Gaussian(*(xp.asarray(f[None].astype(s.dtype)) for f in m)) for m, s in zip(incoming, samples, strict=True)
+            Gaussian(*(xp.asarray(f[None].astype(s.dtype)) for f in m))
+            for m, s in zip(incoming, samples, strict=True)
         ]
-        product = [normal(m, len(s), self.rng, s.dtype) for m, s in zip(incoming, samples, strict=True)]
-        variances = [_on_host(adf).var, _on_host(apply(given)).var, moments(_push(apply, product)).var]
+        product = [
+            normal(m, len(s), self.rng, s.dtype) for m, s in zip(incoming, samples, strict=True)
+        ]
+        variances = [
+            _on_host(adf).var,
+            _on_host(apply(given)).var,
+            moments(_push(apply, product)).var,
+        ]
         del product  # it is as large as the samples
         variances += [moments(_push(apply, [shuffled(s, self.rng) for s in samples])).var, true.var]
         positive = np.min(variances, axis=0) > 0

@@ -8,7 +8,10 @@ from .rows import values
 TITLES = {
     ("synthetic", "test"): "(a) Synthetic trapped yeast",
     ("nuclei", "test"): "(b) Fluorescence nuclei",
-    ("synthetic", "boxes"): "(c) From synthetic to real trapped yeast: where the boxes determine the class",
+    (
+        "synthetic",
+        "boxes",
+    ): "(c) From synthetic to real trapped yeast: where the boxes determine the class",
     ("synthetic", "masks"): "(c) From synthetic to real trapped yeast: the masks of one image",
 }
 CLAIMS = (  # text, metric, the other system, what the difference to it must be
@@ -27,7 +30,9 @@ def claims(rows):
     found = []
     for (study, condition), title in TITLES.items():
         for text, metric, other, holds in CLAIMS if condition != "masks" else ():
-            ours, theirs = (np.array(values(rows, study, condition, s, metric)) for s in ("adf-unet", other))
+            ours, theirs = (
+                np.array(values(rows, study, condition, s, metric)) for s in ("adf-unet", other)
+            )
             if len(ours):
                 d = ours - theirs
                 measured = f"{metric} {ours.mean():.4g} against {theirs.mean():.4g}"
@@ -35,7 +40,8 @@ def claims(rows):
                     {
                         "the ADF U-Net ...": f"{title.split()[0]} {text}",
                         "measured": measured,
-                        "difference": f"{d.mean():+.2g}" + (f" ± {half_width(d):.2g}" if len(d) > 1 else ""),
+                        "difference": f"{d.mean():+.2g}"
+                        + (f" ± {half_width(d):.2g}" if len(d) > 1 else ""),
                         "holds": "yes" if holds(d.mean()) else "no",
                     }
                 )

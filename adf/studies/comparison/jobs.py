@@ -12,7 +12,9 @@ SYNTHETIC = "synthetic:493"  # as many images as in Prangemeier, Reich & Koeppl 
 
 def trained(folder, given, title):
     """(run, source, seconds) of a training that is finished, or is now; the seconds extrapolated to all its steps."""
-    given = dataclasses.asdict(runs.Settings.of(given))  # all of them: a run made with other defaults is refused
+    given = dataclasses.asdict(
+        runs.Settings.of(given)
+    )  # all of them: a run made with other defaults is refused
     del given["class_names"]  # as the data has them
     run, source = runs.start(folder, given, resume=True)
     print(f"{title}{folder}, {run.settings.steps - run.step} of {run.settings.steps} steps to go")

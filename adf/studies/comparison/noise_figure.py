@@ -20,14 +20,23 @@ def against_noise(rows):
     for axes, metric in zip(figure.subplots(1, 4), SHOWN, strict=True):
         for system, colour in zip(runs.SYSTEMS, CLASS_COLOURS[1:], strict=False):
             for told in (False, True):
-                points = [(sigma, _mean(rows, sigma, system, told, metric)) for sigma in (0, *NOISE)]
+                points = [
+                    (sigma, _mean(rows, sigma, system, told, metric)) for sigma in (0, *NOISE)
+                ]
                 points = [(sigma, value) for sigma, value in points if value is not None]
                 if len(points) > 1:
                     label = system + (", told" if told else "")
-                    axes.plot(*zip(*points, strict=True), "o--" if told else "o-", color=colour, label=label)
+                    axes.plot(
+                        *zip(*points, strict=True),
+                        "o--" if told else "o-",
+                        color=colour,
+                        label=label,
+                    )
         axes.set(title=metric, xlabel="sigma of the noise")
         axes.set_ylim(bottom=None if metric == "Dice" else 0)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
+    )
     return figure
 
 

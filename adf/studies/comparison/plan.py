@@ -21,7 +21,11 @@ class Study(NamedTuple):
     def asked(self, source, real):
         """Noise and real yeast for the networks of synthetic yeast; for others, their test images."""
         test = source.test(0)
-        return scores.conditions(test, real) if self.data == SYNTHETIC else [scores.Condition("test", test)]
+        return (
+            scores.conditions(test, real)
+            if self.data == SYNTHETIC
+            else [scores.Condition("test", test)]
+        )
 
 
 def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
@@ -36,15 +40,24 @@ def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
     real = open_source(str(yeast)).test(0) if yeast else None
     for study in studies:
         open_source(study.data)
-    jobs = [(study, system, seed) for study in studies for seed in range(study.seeds) for system in runs.SYSTEMS]
+    jobs = [
+        (study, system, seed)
+        for study in studies
+        for seed in range(study.seeds)
+        for system in runs.SYSTEMS
+    ]
     rows, start = [], time.perf_counter()
     for i, (study, system, seed) in enumerate(jobs, 1):
         given = {"system": system, "data": study.data, "augment": study.augment, "seed": seed}
         given |= {"steps": steps} if steps else {}
-        run, source, seconds = trained(folder / study.name / f"{system}-{seed}", given, f"{i} of {len(jobs)}: ")
+        run, source, seconds = trained(
+            folder / study.name / f"{system}-{seed}", given, f"{i} of {len(jobs)}: "
+        )
         asked = study.asked(source, real)
         labels = {"study": study.name, "training s": seconds}
         rows += scored(run, asked, source.validation(seed), labels)
     write(out / "scores.csv", rows)
     report.write(out, folder, studies, rows, real)
-    print(f"{len(jobs)} networks in {(time.perf_counter() - start) / 60:.0f} minutes; look at {out / 'README.md'}")
+    print(
+        f"{len(jobs)} networks in {(time.perf_counter() - start) / 60:.0f} minutes; look at {out / 'README.md'}"
+    )

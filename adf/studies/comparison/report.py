@@ -26,7 +26,19 @@ OF_ADF = {  # what a deterministic network does not have
     "density weight": "density_weight",
     "raw c1, c2": "raw_c",
 }
-METRICS = ("Dice", "IoU", "NLL", "NLL T", "Brier", "ECE", "ECE T", "AUSE", "AUSE std", "AURC", "AUROC")
+METRICS = (
+    "Dice",
+    "IoU",
+    "NLL",
+    "NLL T",
+    "Brier",
+    "ECE",
+    "ECE T",
+    "AUSE",
+    "AUSE std",
+    "AURC",
+    "AUROC",
+)
 TEXT = """# Three systems, measured side by side
 
 Written by `{command}` on {machine}.
@@ -79,7 +91,9 @@ What lies behind these numbers, and what was tried: [discussion.md](discussion.m
 
 def write(out, folder, studies, rows, real):
     """README.md and all pictures into `out`. rows: of scores.csv; real: samples of real yeast, or None."""
-    parts = [(s.name, "test") for s in studies] + ([("synthetic", "boxes"), ("synthetic", "masks")] if real else [])
+    parts = [(s.name, "test") for s in studies] + (
+        [("synthetic", "boxes"), ("synthetic", "masks")] if real else []
+    )
     sections = []
     for study, condition in parts:
         chosen = [r for r in rows if r["study"] == study and r["condition"] == condition]
@@ -91,7 +105,8 @@ def write(out, folder, studies, rows, real):
         machine=f"{thread_count()} threads ({platform.machine()}) with Python {platform.python_version()}, "
         f"NumPy {np.__version__}",
         networks=len({(r["study"], r["system"], r["seed"]) for r in rows}),
-        minutes=sum({(r["study"], r["system"], r["seed"]): r["training s"] for r in rows}.values()) / 60,
+        minutes=sum({(r["study"], r["system"], r["seed"]): r["training s"] for r in rows}.values())
+        / 60,
         seeds="One seed: no spread is known"
         if studies[0].seeds == 1
         else f"Means and standard deviations over {studies[0].seeds} seeds on synthetic images, one on others",
@@ -119,10 +134,15 @@ def draw(out, folder, condition, real):
         asked = next(c for c in scores.conditions(source.test(0), real) if c.name == condition)
         prediction, _ = scores.predict(run.segmenter, asked)
         chosen = spread(len(asked.samples))
-        samples = [s._replace(labels=None if scores.UNKNOWN in s.labels else s.labels) for s in asked.samples]
+        samples = [
+            s._replace(labels=None if scores.UNKNOWN in s.labels else s.labels)
+            for s in asked.samples
+        ]
         picture = overview(samples, prediction, source.class_names, chosen)
         _save_small(picture, out / f"{name}-{system}.png")
-        lines.append(f"![{system}: segmentation, errors and uncertainty of {len(chosen)} images]({name}-{system}.png)")
+        lines.append(
+            f"![{system}: segmentation, errors and uncertainty of {len(chosen)} images]({name}-{system}.png)"
+        )
         labels = np.stack([s.labels for s in asked.samples])
         truth, probabilities, entropy, _, wrong = scores.known_pixels(labels, prediction)
         curves["reliability"][system] = reliability(truth, probabilities)
@@ -139,7 +159,9 @@ def _save_small(figure, path):
     buffer = io.BytesIO()
     figures.save(figure, buffer, dpi=70)
     with atomic_write(path) as file:
-        Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, format="PNG")
+        Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+            file, format="PNG"
+        )
 
 
 def _command(studies, real):
@@ -153,7 +175,9 @@ def _table(rows):
     table = []
     for system in runs.SYSTEMS:
         chosen = [r for r in rows if r["system"] == system]
-        table.append({"": system} | {m: _spread([r[m] for r in chosen]) for m in (*METRICS, *names)})
+        table.append(
+            {"": system} | {m: _spread([r[m] for r in chosen]) for m in (*METRICS, *names)}
+        )
     return markdown_table(table)
 
 
@@ -162,7 +186,9 @@ def _spread(numbers):
     if np.isnan(numbers).any():
         return "-"
     digits = 4 if numbers.mean() < 0.1 else 3
-    return f"{numbers.mean():.{digits}f}" + (f" ± {numbers.std(ddof=1):.{digits}f}" if len(numbers) > 1 else "")
+    return f"{numbers.mean():.{digits}f}" + (
+        f" ± {numbers.std(ddof=1):.{digits}f}" if len(numbers) > 1 else ""
+    )
 
 
 def _noise_table(rows):
@@ -170,10 +196,16 @@ def _noise_table(rows):
     for noise in scores.NOISE:
         for system in runs.SYSTEMS:
             for told in (False, True):
-                found = {m: values(rows, "synthetic", f"noise {noise:g}", system, m, told) for m in METRICS}
+                found = {
+                    m: values(rows, "synthetic", f"noise {noise:g}", system, m, told)
+                    for m in METRICS
+                }
                 if found["Dice"]:
                     name = system + (", told" if told else "")
-                    table.append({"sigma": f"{noise:g}", "system": name} | {m: _spread(v) for m, v in found.items()})
+                    table.append(
+                        {"sigma": f"{noise:g}", "system": name}
+                        | {m: _spread(v) for m, v in found.items()}
+                    )
     return markdown_table(table)
 
 
@@ -200,7 +232,10 @@ def _systems(rows, folder):
                 "parameters": f"{sum(p.value.size for p in run.segmenter.parameters()):,}",
                 "steps": s.steps,
                 "peak learning rate": f"{s.learning_rate:g}",
-                **{word: None if s.noise_var is None else f"{getattr(s, name):g}" for word, name in OF_ADF.items()},
+                **{
+                    word: None if s.noise_var is None else f"{getattr(s, name):g}"
+                    for word, name in OF_ADF.items()
+                },
                 "training, min": f"{np.mean([r['training s'] for r in chosen]) / 60:.1f}",
                 "ms per image": f"{np.median([r['ms per image'] for r in chosen]):.0f}",
             }

@@ -32,7 +32,12 @@ def conditions(test, real=None):
     for noise in NOISE:
         asked += [Condition(f"noise {noise:g}", test, noise, told) for told in (False, True)]
     if real:
-        asked.append(Condition("boxes", [s._replace(labels=labels_from_boxes(s)) for s in real if s.boxes is not None]))
+        asked.append(
+            Condition(
+                "boxes",
+                [s._replace(labels=labels_from_boxes(s)) for s in real if s.boxes is not None],
+            )
+        )
         asked.append(Condition("masks", [s for s in real if s.labels is not None]))
     return asked
 
@@ -46,7 +51,10 @@ def score(run, asked, validation):
         prediction, seconds = predict(run.segmenter, condition)
         labels = np.stack([s.labels for s in condition.samples])
         row = {"condition": condition.name, "told": condition.told, "system": run.settings.system}
-        row |= {"seed": run.settings.seed, **measure(labels, prediction, run.settings.class_names, temperature)}
+        row |= {
+            "seed": run.settings.seed,
+            **measure(labels, prediction, run.settings.class_names, temperature),
+        }
         rows.append(row | {"ms per image": 1000 * seconds / len(condition.samples)})
     return rows
 
@@ -70,7 +78,10 @@ def told_noise_var(noise_var, added):
 def noisy(samples, noise):
     """The samples with white noise on the images, the same for every network."""
     rng = np.random.default_rng(0)
-    return [s._replace(image=s.image + noise * s.image.std() * rng.standard_normal(s.image.shape)) for s in samples]
+    return [
+        s._replace(image=s.image + noise * s.image.std() * rng.standard_normal(s.image.shape))
+        for s in samples
+    ]
 
 
 def measure(labels, prediction, class_names, temperature=1.0):
@@ -88,8 +99,17 @@ def measure(labels, prediction, class_names, temperature=1.0):
 def known_pixels(labels, prediction):
     """Where the class is known: classes (P,), probabilities (P, K), entropy, mean standard deviation, wrong (P,)."""
     known = labels != UNKNOWN
-    probabilities, std = np.moveaxis(prediction.probabilities, 1, -1)[known], prediction.class_std.mean(axis=1)[known]
-    return labels[known], probabilities, prediction.entropy[known], std, prediction.labels[known] != labels[known]
+    probabilities, std = (
+        np.moveaxis(prediction.probabilities, 1, -1)[known],
+        prediction.class_std.mean(axis=1)[known],
+    )
+    return (
+        labels[known],
+        probabilities,
+        prediction.entropy[known],
+        std,
+        prediction.labels[known] != labels[known],
+    )
 
 
 def tempered(probabilities, temperature):
@@ -100,7 +120,9 @@ def tempered(probabilities, temperature):
 
 def fit_temperature(segmenter, samples):
     prediction, _ = predict_samples(segmenter, samples)
-    probabilities = np.moveaxis(prediction.probabilities, 1, -1).reshape(-1, prediction.probabilities.shape[1])
+    probabilities = np.moveaxis(prediction.probabilities, 1, -1).reshape(
+        -1, prediction.probabilities.shape[1]
+    )
     return best_temperature(np.stack([s.labels for s in samples]).ravel(), probabilities)
 
 
@@ -110,7 +132,9 @@ def best_temperature(labels, probabilities):
     def loss(log_temperature):
         return nll(labels, tempered(probabilities, math.exp(log_temperature)))
 
-    return math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-3}).x)
+    return math.exp(
+        minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-3}).x
+    )
 
 
 def labels_from_boxes(sample):

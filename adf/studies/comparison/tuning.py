@@ -6,7 +6,13 @@ from .rows import write
 from .scores import Condition
 
 STEPS = 160
-START = {"learning_rate": 5e-3, "augment": "flip", "noise_var": 1e-2, "density_weight": 1e-3, "raw_c": -3.0}
+START = {
+    "learning_rate": 5e-3,
+    "augment": "flip",
+    "noise_var": 1e-2,
+    "density_weight": 1e-3,
+    "raw_c": -3.0,
+}
 CRITERION = "NLL"  # a proper score: of the segmentation and of its confidence
 CHANGES = {  # a few things at a time; noise_var 0 and density_weight 0 ask why, not what
     "unet-bn": (
@@ -38,7 +44,10 @@ CHANGES = {  # a few things at a time; noise_var 0 and density_weight 0 ask why,
 
 def tune(folder, out):
     """Trains every variant on the synthetic images, scores it on their validation images; writes tuning.csv."""
-    jobs, rows = [(system, changes) for system, variants in CHANGES.items() for changes in variants], []
+    jobs, rows = (
+        [(system, changes) for system, variants in CHANGES.items() for changes in variants],
+        [],
+    )
     for i, (system, changes) in enumerate(jobs, 1):
         name = " ".join(f"{key} {value}" for key, value in changes.items()) or "nothing"
         given = {"system": system, "data": SYNTHETIC, "seed": 0, "steps": STEPS}
@@ -55,6 +64,8 @@ def chosen(rows):
     best = {}
     for row in rows:
         asks_what = row["noise_var"] is None or (row["noise_var"] > 0 and row["density_weight"] > 0)
-        if asks_what and (row["system"] not in best or row[CRITERION] < best[row["system"]][CRITERION]):
+        if asks_what and (
+            row["system"] not in best or row[CRITERION] < best[row["system"]][CRITERION]
+        ):
             best[row["system"]] = row
     return best

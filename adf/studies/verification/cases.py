@@ -183,9 +183,7 @@ CASES = [
     pooling(3, 3, shape=(2, 2, 7, 7)),
     Case("MaxPool2d 3 x 3, overlapping", lambda: layers.MaxPool2d(3, 2), (2, 2, 7, 7), False),
     elementwise("LeakyReLU, slope 0", lambda: layers.LeakyReLU(0), expected.kink, (4, 30)),
-    elementwise(
-        "LeakyReLU, slope 0.01", lambda: layers.LeakyReLU(), expected.kink, (2, 3, 4, 5)
-    ),
+    elementwise("LeakyReLU, slope 0.01", lambda: layers.LeakyReLU(), expected.kink, (2, 3, 4, 5)),
     elementwise("LeakyReLU, slope 0.2", lambda: layers.LeakyReLU(0.2), expected.kink, (4, 5)),
     elementwise("LeakyReLU, slope 1", lambda: layers.LeakyReLU(1), expected.kink, (4, 5)),
     normalisation("BatchNorm2d, statistics of the batch", probes.BatchStatistics, True),
@@ -241,9 +239,7 @@ CASES = [
         False,
     ),
     Case("UNet", lambda: UNet(1, 3, widths=(3, 4, 5)), (1, 1, 8, 12), False),
-    Case(
-        "UNet, batch norm", lambda: UNet(1, 3, widths=(3, 4), norm=True), (3, 1, 4, 6), False
-    ),
+    Case("UNet, batch norm", lambda: UNet(1, 3, widths=(3, 4), norm=True), (3, 1, 4, 6), False),
     head("head: log α", lambda: DirichletHead(-1.0), expected.log_concentration, sampled=False),
     head("likelihood", lambda: probes.Likelihood(-1.0), expected.likelihood, sampled=False),
     head("E[p], Var[p]", probes.Probabilities, expected.probabilities, differentiated=False),

@@ -55,7 +55,9 @@ class Found(NamedTuple):
 
 def times(values, truth):
     """The smallest factor between a value and its truth, whatever its sign."""
-    values, truth = (np.ravel(f).tolist() for f in np.broadcast_arrays(values, np.array(truth, "float64")))
+    values, truth = (
+        np.ravel(f).tolist() for f in np.broadcast_arrays(values, np.array(truth, "float64"))
+    )
     return min(_factor(abs(v), t) for v, t in zip(values, truth, strict=True))
 
 

@@ -25,7 +25,9 @@ class Exact(NamedTuple):
 
 def kink(layer, x):
     pairs = list(zip(x.mean.ravel().tolist(), x.var.ravel().tolist(), strict=True))
-    mean, var = zip(*(reference.leaky_relu(m, v, layer.negative_slope) for m, v in pairs), strict=True)
+    mean, var = zip(
+        *(reference.leaky_relu(m, v, layer.negative_slope) for m, v in pairs), strict=True
+    )
     crossing = 0.3 * (layer.negative_slope > 0)  # a leaky mean crosses 0
     size = [abs(e) + crossing * math.sqrt(v) for e, (_, v) in zip(mean, pairs, strict=True)]
     bound = [64 + (m * m / v if m < 0 else 0) for m, v in pairs]
@@ -42,10 +44,14 @@ def pair(a, b):
 def pool(layer, x):
     """The layer's own tree of pairs: how exactly it is computed. How near it is to the true maximum: approximations."""
     n, kernel = math.prod(layer.kernel_size), layer.kernel_size
-    flat = zip(x.mean.reshape(-1, *kernel).tolist(), x.var.reshape(-1, *kernel).tolist(), strict=True)
+    flat = zip(
+        x.mean.reshape(-1, *kernel).tolist(), x.var.reshape(-1, *kernel).tolist(), strict=True
+    )
     trees = []
     for mean, var in flat:
-        rows = [[(m, v, 0) for m, v in zip(*row, strict=True)] for row in zip(mean, var, strict=True)]
+        rows = [
+            [(m, v, 0) for m, v in zip(*row, strict=True)] for row in zip(mean, var, strict=True)
+        ]
         trees.append(reference.knockout([reference.knockout(row, pair) for row in rows], pair))
     mean, var, bound = zip(*trees, strict=True)
     size = (np.abs(x.mean) + np.sqrt(x.var.astype("float64"))).reshape(-1, n).sum(axis=1).tolist()
@@ -95,13 +101,18 @@ def average(layer, shape):
     kernel = getattr(layer, "kernel_size", shape[1:])
     with reference.exactly:
         w = np.full((shape[0], 1, *kernel), reference.mpf(1) / math.prod(kernel), object)
-    stride, padding = (layer.map.stride, layer.map.padding) if hasattr(layer, "map") else ((1, 1), (0, 0))
+    stride, padding = (
+        (layer.map.stride, layer.map.padding) if hasattr(layer, "map") else ((1, 1), (0, 0))
+    )
     a = reference.correlation_matrix(w, shape[1:], stride, padding, groups=shape[0])
     return a, bias(layer, a)
 
 
 def upsampling(layer, shape):
-    down, across = (reference.interpolation_matrix(shape[k + 1], layer.scale_factor[k], layer.mode) for k in (0, 1))
+    down, across = (
+        reference.interpolation_matrix(shape[k + 1], layer.scale_factor[k], layer.mode)
+        for k in (0, 1)
+    )
     with reference.exactly:
         a = np.kron(np.eye(shape[0], dtype=int).astype(object), np.kron(down, across))
     return a, bias(layer, a)
@@ -110,7 +121,10 @@ def upsampling(layer, shape):
 def branch_matrices(layer, shape):
     """Identity, and convolutions of their own inputs."""
     identity = np.eye(math.prod(shape), dtype=int).astype(object), np.zeros(math.prod(shape))
-    return zip(*(identity if isinstance(b, Identity) else convolution(b, shape) for b in layer.branches), strict=True)
+    return zip(
+        *(identity if isinstance(b, Identity) else convolution(b, shape) for b in layer.branches),
+        strict=True,
+    )
 
 
 def concatenated(layer, shape):
@@ -135,7 +149,10 @@ def normalised(of_batch):
             scale, shift = float(layer.scale.value[c]), float(layer.shift.value[c])
             columns.append(reference.batch_norm(mean, var, scale, shift, m, total, layer.eps))
         shape = (layer.num_features, len(x.mean), *x.mean.shape[2:])
-        fields = (np.array([c[i] for c in columns], object).reshape(shape).swapaxes(0, 1).ravel() for i in range(3))
+        fields = (
+            np.array([c[i] for c in columns], object).reshape(shape).swapaxes(0, 1).ravel()
+            for i in range(3)
+        )
         bound, formula = (n + 8, f"n + 8 = {n + 8}") if of_batch else (8, "8")
         return Exact(*fields, [bound] * x.mean.size, [bound] * x.mean.size, formula)
 
@@ -160,7 +177,9 @@ def log_concentration(layer, x):
 def likelihood(layer, x):
     """The loss of the log alpha that the head computed; pixel i has the label i modulo K."""
     log_alpha = to_host(DirichletHead.forward(layer, as_device(x))[0].mean)[:, :, 0, 0].tolist()
-    results = [reference.dirichlet_nll(a, i % len(a), layer.smoothing) for i, a in enumerate(log_alpha)]
+    results = [
+        reference.dirichlet_nll(a, i % len(a), layer.smoothing) for i, a in enumerate(log_alpha)
+    ]
     mean, size = zip(*results, strict=True)
     return Exact(mean, None, size, [64] * len(mean), None, "64")
 

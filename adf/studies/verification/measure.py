@@ -32,14 +32,20 @@ def accuracy(case, x, dtype):
     layer = cast(case.build(), dtype)
     y, exact = on_host(layer.predict(x)), case.exact(layer, on_host(x))
     mean = errors(y.mean, exact.mean, exact.size, exact.mean_bound)
-    return mean, None if y.var is None else errors(y.var, exact.var, exact.var, exact.var_bound), exact
+    return (
+        mean,
+        None if y.var is None else errors(y.var, exact.var, exact.var, exact.var_bound),
+        exact,
+    )
 
 
 def errors(values, exact, size, bound):
     """Accuracy of an array against flat lists: what is exact, what an ulp refers to, the bounds in ulp."""
     values = values.ravel()
     parts = zip(values.tolist(), exact, size, strict=True)
-    error = np.array([float(abs(v - e) / (s or 1)) for v, e, s in parts]) / np.finfo(values.dtype).eps
+    error = (
+        np.array([float(abs(v - e) / (s or 1)) for v, e, s in parts]) / np.finfo(values.dtype).eps
+    )
     return Accuracy(error.max(), (error / bound).max())
 
 

@@ -44,7 +44,9 @@ def maximum(mean_a, var_a, mean_b, var_b, cdf=cdf_by_erf):
     d = (mean_a - mean_b) / s
     p, q = cdf(d), cdf(-d)
     first = mean_a * p + mean_b * q + s * phi(d)
-    return first, (mean_a**2 + var_a) * p + (mean_b**2 + var_b) * q + (mean_a + mean_b) * s * phi(d) - first**2
+    return first, (mean_a**2 + var_a) * p + (mean_b**2 + var_b) * q + (mean_a + mean_b) * s * phi(
+        d
+    ) - first**2
 
 
 def floored(layers, x):

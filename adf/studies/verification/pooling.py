@@ -39,10 +39,18 @@ def cells(kernel, windows, orders):
     mean[0], std[0] = 0, 1  # the first are standard normals
     order = np.argsort(rng.random((windows, orders, n)), axis=-1)
     tree = MaxPool2d(kernel).predict(
-        as_gaussian([np.take_along_axis(f[:, None], order, -1).reshape(-1, 1, *kernel) for f in (mean, std**2)], "f8")
+        as_gaussian(
+            [
+                np.take_along_axis(f[:, None], order, -1).reshape(-1, 1, *kernel)
+                for f in (mean, std**2)
+            ],
+            "f8",
+        )
     )
     tree_mean, tree_var = (to_host(f).reshape(windows, orders) for f in tree)
-    true_mean, true_var = np.array([reference.maximum_of_many(m, s) for m, s in zip(mean, std, strict=True)]).T
+    true_mean, true_var = np.array(
+        [reference.maximum_of_many(m, s) for m, s in zip(mean, std, strict=True)]
+    ).T
     bias = ((tree_mean.T - true_mean) / np.sqrt(true_var))[:, 1:]
     relative = (tree_var.T / true_var - 1)[:, 1:]
     change = (tree_var.max(axis=1) / tree_var.min(axis=1) - 1)[1:]

@@ -15,7 +15,9 @@ def with_bias(layer):
     """A bias begins as 0, which would not be missed."""
     for p in layer.parameters():
         if p.value.ndim == 1:
-            p.value = xp.asarray(np.random.default_rng(9).normal(size=p.value.shape).astype("float32"))
+            p.value = xp.asarray(
+                np.random.default_rng(9).normal(size=p.value.shape).astype("float32")
+            )
     return layer
 
 
@@ -23,7 +25,9 @@ def disjoint():
     """Add of two branches that share no input: the first reads channel 0, the second channel 1."""
     layer = layers.Add(*(layers.Conv2d(2, 2, 1, bias=False, rng=seed) for seed in (1, 2)))
     for channel, branch in enumerate(layer.branches):
-        branch.weight.value = branch.weight.value * xp.asarray([1 - channel, channel], "float32").reshape(1, 2, 1, 1)
+        branch.weight.value = branch.weight.value * xp.asarray(
+            [1 - channel, channel], "float32"
+        ).reshape(1, 2, 1, 1)
     return layer
 
 

@@ -17,7 +17,10 @@ def leaky_relu(mu, v, slope):
     mu, v, a = mpf(mu), mpf(v), mpf(slope)
     sigma = mpmath.sqrt(v)
     cdf, pdf = mpmath.ncdf(mu / sigma), mpmath.npdf(mu / sigma)
-    first, second = mu * cdf + sigma * pdf, (mu * mu + v) * cdf + mu * sigma * pdf  # E[max(x,0)], E[max(x,0)^2]
+    first, second = (
+        mu * cdf + sigma * pdf,
+        (mu * mu + v) * cdf + mu * sigma * pdf,
+    )  # E[max(x,0)], E[max(x,0)^2]
     mean = a * mu + (1 - a) * first
     return mean, a * a * (mu * mu + v) + (1 - a * a) * second - mean**2
 
@@ -50,7 +53,9 @@ def maximum_of_many(mean, std, points=4001):
     x, step = np.linspace((mean - 9 * std).max(), (mean + 9 * std).max(), points, retstep=True)
     z = (x - mean[:, None]) / std[:, None]  # above -9, so that no Phi is 0
     cdf = ndtr(z)
-    density = cdf.prod(axis=0) * (np.exp(-z * z / 2) / (np.sqrt(2 * np.pi) * std[:, None] * cdf)).sum(axis=0)
+    density = cdf.prod(axis=0) * (
+        np.exp(-z * z / 2) / (np.sqrt(2 * np.pi) * std[:, None] * cdf)
+    ).sum(axis=0)
     y = step * (x * density).sum()
     return y, step * ((x - y) ** 2 * density).sum()
 
@@ -84,10 +89,16 @@ def linear(matrix, bias, mean, var):
 def correlation_matrix(w, size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
     """A of y = A(w) x for an image of this size (H, W): the definition of a convolution, one product at a time."""
     out, inner, *kernel = w.shape
-    rows, columns = ((size[k] + 2 * padding[k] - dilation[k] * (kernel[k] - 1) - 1) // stride[k] + 1 for k in (0, 1))
+    rows, columns = (
+        (size[k] + 2 * padding[k] - dilation[k] * (kernel[k] - 1) - 1) // stride[k] + 1
+        for k in (0, 1)
+    )
     matrix = np.zeros((out, rows, columns, inner * groups, *size), object)
     for o, row, column, c, i, j in np.ndindex(out, rows, columns, inner, *kernel):
-        y, x = row * stride[0] + i * dilation[0] - padding[0], column * stride[1] + j * dilation[1] - padding[1]
+        y, x = (
+            row * stride[0] + i * dilation[0] - padding[0],
+            column * stride[1] + j * dilation[1] - padding[1],
+        )
         if 0 <= y < size[0] and 0 <= x < size[1]:
             matrix[o, row, column, o // (out // groups) * inner + c, y, x] = w[o, c, i, j]
     return matrix.reshape(out * rows * columns, -1)
@@ -100,7 +111,9 @@ def interpolation_matrix(size, factor, mode):
     for output, pixel in np.ndindex(matrix.shape):
         centre = min(max((mpf(output) + 0.5) / factor - 0.5, 0), size - 1)  # edges replicate
         near = output // factor == pixel
-        matrix[output, pixel] = mpf(near) if mode == "nearest" else max(1 - abs(centre - pixel), mpf(0))
+        matrix[output, pixel] = (
+            mpf(near) if mode == "nearest" else max(1 - abs(centre - pixel), mpf(0))
+        )
     return matrix
 
 
@@ -137,7 +150,10 @@ def dirichlet_nll(log_alpha, label, smoothing):
     alpha, k = [mpmath.exp(mpf(a)) for a in log_alpha], len(log_alpha)
     y = [mpf(smoothing) / k + (1 - mpf(smoothing)) * (i == label) for i in range(k)]
     terms = [mpmath.loggamma(a) - (a - 1) * mpmath.log(p) for a, p in zip(alpha, y, strict=True)]
-    sizes = [abs(mpmath.loggamma(a)) + abs((a - 1) * mpmath.log(p)) for a, p in zip(alpha, y, strict=True)]
+    sizes = [
+        abs(mpmath.loggamma(a)) + abs((a - 1) * mpmath.log(p))
+        for a, p in zip(alpha, y, strict=True)
+    ]
     whole = mpmath.loggamma(mpmath.fsum(alpha))
     return mpmath.fsum(terms) - whole, mpmath.fsum(sizes) + abs(whole)
 

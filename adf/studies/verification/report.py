@@ -111,7 +111,9 @@ class Report(NamedTuple):
 
 def verify(samples=SAMPLES):
     """Measures every case in float32 and float64; a progress bar; the same text for the same versions and machine."""
-    bar = tqdm([(case, dtype) for case in VERIFIED for dtype in DTYPES], desc="verify", unit=" rows")
+    bar = tqdm(
+        [(case, dtype) for case in VERIFIED for dtype in DTYPES], desc="verify", unit=" rows"
+    )
     rows = [row(case, dtype, samples) for case, dtype in bar]
     compared = sum(r.compared for r in rows)
     z_bound = montecarlo.bound(compared)
@@ -138,7 +140,11 @@ def row(case, dtype, samples):
     wide = as_gaussian(case.wide(np.random.default_rng(1)), dtype)
     near = case.near(np.random.default_rng(2))
     mean, var, exact = measure.accuracy(case, wide, dtype)
-    z, compared = measure.sampling(case, as_gaussian(near, dtype), dtype, samples) if case.sampled else (None, 0)
+    z, compared = (
+        measure.sampling(case, as_gaussian(near, dtype), dtype, samples)
+        if case.sampled
+        else (None, 0)
+    )
     return Row(
         name=case.name,
         dtype=dtype,
@@ -149,7 +155,11 @@ def row(case, dtype, samples):
         z=z,
         compared=compared,
         gradient=measure.gradient(case, near, dtype) if case.differentiated else None,
-        moments="approximate, see below" if case.law else "formula" if exact.var is None else "exact",
+        moments="approximate, see below"
+        if case.law
+        else "formula"
+        if exact.var is None
+        else "exact",
     )
 
 
@@ -166,7 +176,18 @@ def cells(r, z_bound):
     z = "-" if r.z is None else f"{r.z:.2f} ({r.compared})"
     gradient = "-" if r.gradient is None else f"{r.gradient:.1e}"
     status = "inside" if r.inside(z_bound) else "**OUTSIDE**"
-    return (r.name, r.dtype, r.inputs, accuracy(r.mean), accuracy(r.var), r.formula, z, gradient, r.moments, status)
+    return (
+        r.name,
+        r.dtype,
+        r.inputs,
+        accuracy(r.mean),
+        accuracy(r.var),
+        r.formula,
+        z,
+        gradient,
+        r.moments,
+        status,
+    )
 
 
 def _table(columns, rows):
