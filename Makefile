@@ -1,4 +1,5 @@
-# make train: environment, the main job on built-in synthetic data, pictures. make test: everything that must hold.
+# make train: environment, the main job on built-in synthetic data, pictures.
+# make test: everything that must hold. make test-fast: what must hold before each commit, 2 minutes.
 PYTHON ?= python3
 VENV := .venv
 
@@ -8,6 +9,10 @@ train: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(VENV)/bin/python -m pytest -q
+
+test-fast: $(VENV)/ready  # without the lessons and what else is marked slow; with lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/python -m pytest -q -m "not slow"
 
 notebooks: $(VENV)/ready  # every lesson and solution from the top, outputs stored
 	$(VENV)/bin/python notebooks/execute.py
@@ -20,12 +25,13 @@ equations: $(VENV)/ready  # notebooks/EQUATIONS.md: from every equation to its c
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 
-$(VENV)/ready: requirements.txt
+$(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "adf needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.PHONY: train test notebooks book equations lint
+.PHONY: train test test-fast notebooks book equations lint

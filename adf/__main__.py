@@ -63,8 +63,10 @@ def add_train(commands):
     p = commands.add_parser(
         "train",
         help="train a network; RUN gets checkpoint.npz, log.csv, overview.png",
-        argument_default=argparse.SUPPRESS,  # so --resume takes what is not given from the checkpoint
+        argument_default=argparse.SUPPRESS,
     )
+    # Every setting that says what it is becomes an option. What is not given stays out of the
+    # namespace, so that --resume takes it from the checkpoint.
     for field in dataclasses.fields(Settings):
         about = field.metadata
         if about["help"]:
@@ -103,6 +105,7 @@ def add_compare(commands):
     p = commands.add_parser(
         "compare", help="train all systems, measure them side by side; finished runs stay"
     )
+    # What to train and test on, then how much, then where it goes.
     nuclei = "images/ and labels/ to train on as well"
     p.add_argument("--nuclei", type=Path, metavar="FOLDER", help=nuclei)
     yeast = "the published format, to test on without training"
@@ -173,6 +176,7 @@ def evaluate(args):
 def predict(args):
     run = runs.load(args.run)
     check_names(args.images, args.out)
+    # One image that cannot be read or written does not keep the others from their predictions.
     status = 0
     written = 0
     alone = len(args.images) == 1
@@ -194,7 +198,8 @@ def predict(args):
 
 
 def check_names(images, out):
-    """Raises ValueError where an output would overwrite another one, or what lies beside an image."""
+    """Raises ValueError where an output would overwrite another, or what lies beside an image."""
+    # All outputs lie in one folder, by the names of their images.
     names = [path.stem for path in images]
     twice = sorted(name for name in set(names) if names.count(name) > 1)
     if twice:

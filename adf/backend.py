@@ -35,6 +35,7 @@ def _load(name):
         import scipy.special
 
         return numpy, scipy.special
+    # CuPy may be missing, or be there without a driver or a GPU: each has its own way out.
     try:
         import cupy
         import cupyx.scipy.special

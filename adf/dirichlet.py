@@ -35,12 +35,12 @@ class Dirichlet(NamedTuple):
 
     @property
     def entropy(self):
-        """Total uncertainty of the class: that of the mean, -sum_k m_k log m_k, in nats, (N, H, W)."""
+        """Entropy of the mean, -sum_k m_k log m_k, nats, (N, H, W): all that is unsure."""
         return -xlogx(self.probabilities).sum(axis=1)
 
     @property
     def expected_entropy(self):
-        """E[-sum_k p_k log p_k] = psi(alpha_0 + 1) - sum_k m_k psi(alpha_k + 1), nats, (N, H, W)."""
+        """E[-sum_k p_k log p_k] = psi(alpha_0 + 1) - sum_k m_k psi(alpha_k + 1), (N, H, W)."""
         mean_psi = self.probabilities * special.digamma(self.concentration + 1)
         return special.digamma(self.strength + 1)[:, 0] - mean_psi.sum(axis=1)  # (7.6)
 
@@ -51,13 +51,15 @@ class Dirichlet(NamedTuple):
 
 
 class DirichletHead(Layer):
-    """Logits N(mu_k, v_k) -> log alpha, alpha = m / s, m = softmax(mu), s = c1 + c2 sqrt(sum_j m_j v_j).
+    """y = log alpha, alpha = m / s, m = softmax(mu), s = c1 + c2 sqrt(sum_j m_j v_j).
 
-    The larger the variance of the logits, the larger s and the weaker the evidence alpha_0 = 1 / s.
+    x: logits N(mu_k, v_k), (N, K, H, W). The larger their variance, the larger s, and the weaker
+    the evidence alpha_0 = 1 / s.
     c1 and c2 are learned and positive: c = log(1 + exp(raw)). It is a deterministic map of the
-    moments, so y, in float64, is a point mass; nothing is sampled. The derivative by v, infinite where
-    the square root is 0, is taken as 0 where c1 swallows it.
-    x: (N, K, H, W) with a variance. Raises ValueError on point masses and on a raw outside [-30, 30].
+    moments, so y, in float64, is a point mass; nothing is sampled. The derivative by v, infinite
+    where the square root is 0, is taken as 0 where c1 swallows it.
+    Raises ValueError on point masses and on a raw outside [-30,
+    30].
     Source: Gast & Roth, CVPR 2018, section 4.
     """
 
@@ -69,6 +71,7 @@ class DirichletHead(Layer):
 
     def forward(self, x):
         self.check(x)
+        # The letters of the paper, in float64; c1 and c2 by softplus, so that they are positive.
         mu = x.mean.astype("float64")
         v = x.var.astype("float64")
         raw1, raw2 = (c.value.astype("float64") for c in (self.c1, self.c2))
@@ -108,6 +111,7 @@ def dirichlet_nll(log_concentration, labels, smoothing):
     alpha, and psi likewise, hold where alpha underflows to 0.
     Source: Gast & Roth, CVPR 2018, section 4.
     """
+    # alpha_0 comes from the shift of the softmax, so nothing overflows on the way to it.
     a = log_concentration
     classes = a.shape[1]
     log_m = log_softmax(a)
@@ -148,7 +152,7 @@ def log_softmax(mu):
 
 
 def bernoulli_std(p):
-    """sqrt(p_k (1 - p_k)). 1 - p_k is the sum of the others, so it keeps its digits at p_k near 1."""
+    """sqrt(p_k (1 - p_k)), with 1 - p_k as the sum of the others, exact where p_k is nearly 1."""
     others = 1 - xp.eye(p.shape[1])
     flat = p.reshape(*p.shape[:2], math.prod(p.shape[2:]))
     return xp.sqrt(p * xp.matmul(others, flat).reshape(p.shape))

@@ -33,9 +33,9 @@ def normalise(images):
     """Mean 0 and standard deviation 1 for every image, in float64.
 
     images: (N, C, H, W), or one image (C, H, W) or (H, W). So 8-bit, 16-bit and float images look
-    alike to a network, and a noise variance means the same for all: it is in units of the image's own
-    variance. A constant image becomes zeros; no finite image overflows, since it is scaled first.
-    NumPy and CuPy arrays stay what they are.
+    alike to a network, and a noise variance means the same for all: it is in units of the image's
+    own variance. A constant image becomes zeros; no finite image overflows, since it is scaled
+    first. NumPy and CuPy arrays stay what they are.
     """
     axes = tuple(range(max(0, images.ndim - 3), images.ndim))
     x = images.astype("float64")

@@ -1,14 +1,14 @@
 """Check the backward of any layer against differences of its forward: for layers of your own, too.
 
-A scalar loss L = <dy, layer(x)> with a random upstream gradient dy meets every entry of the backward.
-Along a random direction of each input and parameter, its slope by `backward` is compared with its
-slope by central differences. Use float64: differences of float32 know four digits.
+A scalar loss L = <dy, layer(x)> with a random upstream gradient dy meets every entry of the
+backward. Along a random direction of each input and parameter, its slope by `backward` is compared
+with its slope by central differences. Use float64: differences of float32 know four digits.
 """
 
 from .backend import default_rng, to_host, xp
 from .gaussian import Gaussian
 from .layers import Parameter
-from .layers.layer import named
+from .layers.paths import named
 
 SECOND_ORDER = {1: 1 / 2, -1: -1 / 2}  # central differences: steps and weights (6.7)
 FOURTH_ORDER = {1: 2 / 3, -1: -2 / 3, 2: -1 / 12, -2: 1 / 12}
@@ -17,10 +17,11 @@ FOURTH_ORDER = {1: 2 / 3, -1: -2 / 3, 2: -1 / 12, -2: 1 / 12}
 def gradient_errors(layer, x, rng=0, step=1e-5, stencil=SECOND_ORDER):
     """The relative error of dL/dx (the larger of mean and variance) and of dL/dp: a dict of floats.
 
-    Its keys are "x" and the paths of the parameters. x: a Gaussian of float64, and so the parameters
-    (see `cast`). rng: a seed or a generator for the upstream gradient and the directions. Where
-    everything is right the errors are about 1e-9; a kink closer than `step` makes them larger.
-    Differences of second order cross fewer kinks, those of fourth order (FOURTH_ORDER) are sharper.
+    Its keys are "x" and the paths of the parameters. x: a Gaussian of float64, and so the
+    parameters (see `cast`). rng: a seed or a generator for the upstream gradient and the
+    directions. Where everything is right the errors are about 1e-9; a kink closer than `step`
+    makes them larger. Differences of second order cross fewer kinks, those of fourth order
+    (FOURTH_ORDER) are sharper.
     """
     rng = default_rng(rng)
     dy = random_like(rng, layer.forward(x)[0])
@@ -67,6 +68,7 @@ def slopes(layer, x, dy, exact, rng, step=1e-5, stencil=FOURTH_ORDER):
             float((d * f).sum()) for d, f in zip(dy, y, strict=True) if d is not None
         )  # (6.6)
 
+    # Each argument by itself moves along a direction of its own.
     for i, g in enumerate(exact):
         direction = rng.standard_normal(g.shape)
         on_device = xp.asarray(direction)

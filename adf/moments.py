@@ -24,6 +24,7 @@ The form (3.2) to (3.9) is derived in notebooks/03_leaky_relu.ipynb, (4.5) and (
 04_max_pooling.ipynb.
 """
 
+import inspect
 import math
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ def with_derivatives(moments, derivatives):
     """One function with the results of both. A training step computes what they share only once."""
 
     def both(*args):
-        return *moments.__wrapped__(*args), *derivatives.__wrapped__(*args)
+        return *inspect.unwrap(moments)(*args), *inspect.unwrap(derivatives)(*args)
 
     both.__name__ = moments.__name__ + "_with_derivatives"
     return fused(both)
@@ -113,7 +114,8 @@ def leaky_relu_derivatives(mean, var, slope):
     sigma = xp.sqrt(var)
     beyond = tail(xp.abs(mean), sigma)
     is_positive = (mean > 0).astype(mean.dtype)
-    # P is the smaller one of Phi(z) and Phi(-z), and so both keep their digits where they are small.
+    # P is the smaller one of Phi(z) and Phi(-z), and so both keep their digits where they are
+    # small.
     cdf = beyond.p + is_positive * (1 - 2 * beyond.p)
     cdf_of_minus_z = beyond.p + (1 - is_positive) * (1 - 2 * beyond.p)
     positive = is_positive * beyond.t  # max(z, 0)
@@ -150,8 +152,8 @@ def maximum(mean_a, var_a, mean_b, var_b):
 def maximum_derivatives(mean_a, var_a, mean_b, var_b):
     """dE/dmu_a, dVar/dmu_a, dE/dsigma_a^2, dVar/dsigma_a^2, dE/dmu_b and dVar/dsigma_b^2 of y.
 
-    The other two are dVar/dmu_b = -dVar/dmu_a and dE/dsigma_b^2 = dE/dsigma_a^2. For l, the one with
-    the larger mean, and k, the other, with q = sigma_l^2 / s^2 and c = phi (G + t q):
+    The other two are dVar/dmu_b = -dVar/dmu_a and dE/dsigma_b^2 = dE/dsigma_a^2. For l, the one
+    with the larger mean, and k, the other, with q = sigma_l^2 / s^2 and c = phi (G + t q):
     dE/dmu_l = 1 - P,    dE/dmu_k = P,    dE/dsigma^2 = phi / (2 s),
     dVar/dmu_l = -dVar/dmu_k = 2 s (q phi - G (1 - P)),
     dVar/dsigma_l^2 = 1 - P - c,    dVar/dsigma_k^2 = P - c.                                   (4.7)

@@ -1,4 +1,7 @@
-"""Any layer or network against samples pushed through the same layer as point masses: the check for your own layers."""
+"""Check the moments of any layer or network against samples pushed through it: for yours, too.
+
+The samples go through the same layer as point masses.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -27,16 +30,20 @@ class Comparison(NamedTuple):
 
     @property
     def var_z(self):
-        """(sampled_var - var) in standard errors; near N(0, 1) where ADF is exact and the tail well sampled."""
+        """(sampled_var - var) in standard errors; near N(0, 1) where ADF is exact.
+
+        That holds where the tail is well sampled.
+        """
         return _z(self.sampled_var - self.var, self.var_error)
 
 
 def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
-    """Pushes samples of the Gaussian x through layer.predict as point masses, beside layer.predict(x).
+    """Pushes samples of x through layer.predict, beside layer.predict(x) -> Comparison.
 
-    x: Gaussian of shape (N, ...). samples: how many of each, at least 2. rng: a seed or a generator. chunk: how many
-    numbers to draw at once. The errors are estimated from the sample: for an event of probability p they mean little
-    unless samples * p is some hundreds. Raises ValueError on a point mass, which has nothing to sample.
+    x: a Gaussian of shape (N, ...). samples: how many of each, at least 2. rng: a seed or a
+    generator. chunk: how many numbers are drawn at once. The errors are estimated from the sample:
+    for an event of probability p they mean little unless samples * p is some hundreds. Raises
+    ValueError on a point mass, which has nothing to sample.
     """
     if x.var is None:
         raise ValueError(
@@ -44,19 +51,13 @@ def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
         )
     if samples < 2:
         raise ValueError(f"montecarlo.compare expects at least 2 samples, got {samples}")
-    y = Gaussian(*(to_host(field).astype("float64") for field in layer.predict(x)))
-    rng, mean, std = default_rng(rng), to_host(x.mean), np.sqrt(to_host(x.var))
-    sums, pivot = [np.zeros(y.mean.shape) for _ in range(4)], None  # of powers of y - pivot
-    step = max(1, chunk // max(1, mean.size))
-    for start in range(0, samples, step):
-        count = min(step, samples - start)
-        noise = rng.standard_normal((count, *mean.shape), dtype=mean.dtype)
-        points = xp.asarray((mean + std * noise).reshape(-1, *mean.shape[1:]))
-        out = to_host(layer.predict(Gaussian(points)).mean)
-        out = out.astype("float64").reshape(count, *y.mean.shape)
-        pivot = (
-            out[0] if pivot is None else pivot
-        )  # a sample: what is certain deviates from it by exactly 0
+    y = layer.predict(x).map(lambda field: to_host(field).astype("float64"))
+    step = max(1, chunk // max(1, x.mean.size))
+    # Powers are summed of what deviates from the first sample: what never varies deviates by 0.
+    pivot = None
+    sums = [np.zeros(y.mean.shape) for _ in range(4)]
+    for out in _pushed(layer, x, samples, default_rng(rng), step):
+        pivot = out[0] if pivot is None else pivot
         deviation = out - pivot
         power = 1
         for total in sums:
@@ -66,19 +67,33 @@ def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
 
 
 def bound(comparisons, false_alarm=1e-9):
-    """The |z| that any of this many comparisons of what is true exceeds with probability false_alarm (Bonferroni)."""
+    """The |z| that this many true comparisons exceed with probability false_alarm (Bonferroni)."""
     from scipy.special import ndtri
 
     return -float(ndtri(false_alarm / (2 * comparisons)))
 
 
+def _pushed(layer, x, samples, rng, step):
+    """Samples of the outputs, `step` at a time: (step, *shape of y), float64, on the host."""
+    mean = to_host(x.mean)
+    std = np.sqrt(to_host(x.var))
+    for start in range(0, samples, step):
+        count = min(step, samples - start)
+        noise = rng.standard_normal((count, *mean.shape), dtype=mean.dtype)
+        points = xp.asarray((mean + std * noise).reshape(-1, *mean.shape[1:]))
+        out = to_host(layer.predict(Gaussian(points)).mean).astype("float64")
+        yield out.reshape(count, len(mean), *out.shape[1:])
+
+
 def _compare(y, pivot, moments, n):
-    """From the first four moments of y - pivot, a few sigma from the mean, to mean, variance and standard errors."""
+    """From the first four moments of y - pivot to mean, variance and their standard errors.
+
+    The pivot lies a few sigma from the mean at most.
+    """
     m1, m2, m3, m4 = moments
     var = m2 - m1 * m1
-    fourth = (
-        m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
-    )  # at least var**2, but for rounding where y has two values
+    # At least var**2, but for rounding where y has two values.
+    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
     return Comparison(
         mean=y.mean,
         var=y.var,
@@ -93,6 +108,5 @@ def _compare(y, pivot, moments, n):
 def _z(difference, error):
     """difference / error; 0 / 0, where sampling and ADF agree on a certain value, counts as 0."""
     scale = np.where(error > 0, error, 1)
-    return np.where(
-        (error == 0) & (difference != 0), np.copysign(math.inf, difference), difference / scale
-    )
+    is_impossible = (error == 0) & (difference != 0)
+    return np.where(is_impossible, np.copysign(math.inf, difference), difference / scale)

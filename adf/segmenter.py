@@ -15,7 +15,7 @@ from .dirichlet import (
 from .gaussian import Gaussian, normalise
 from .layers import Parameter
 from .layers.checks import check_classes, check_images, check_segmenter
-from .layers.layer import named
+from .layers.paths import named
 
 
 class Prediction(NamedTuple):
@@ -32,9 +32,9 @@ class Segmenter:
     """A network between an image with Gaussian noise and a Dirichlet per pixel.
 
     network: a Layer from (N, C, H, W) to logits (N, K, H, W). noise_var: the variance (not the
-    standard deviation) of the noise on every pixel of the normalised image, in units of that image's
-    own variance; None runs the ordinary deterministic network: point masses, softmax, cross-entropy.
-    raw_c: initial c1 and c2 of the head, before the softplus.
+    standard deviation) of the noise on every pixel of the normalised image, in units of that
+    image's own variance; None runs the ordinary deterministic network: point masses, softmax,
+    cross-entropy. raw_c: initial c1 and c2 of the head, before the softplus.
 
     The loss is (1 - w) (-log E[p_label]) + w (-log Dir(y; alpha)) with w = density_weight.   (7.17)
     At w = 1 it is that of Gast & Roth, the density at the label smoothed by label_smoothing (see
@@ -60,7 +60,7 @@ class Segmenter:
         return list(named(self, Parameter).values())
 
     def input(self, images):
-        """The images (N, C, H, W), checked and normalised, as a Gaussian in the dtype of the weights.
+        """Images (N, C, H, W), checked and normalised, as a Gaussian in the dtype of the weights.
 
         Raises ValueError on other axes, on images without pixels, and on what is not finite.
         """
@@ -79,10 +79,10 @@ class Segmenter:
         if self.head is None:
             loss, loss_backward = cross_entropy(logits.mean, labels)
             return loss, lambda dloss: network_backward(Gaussian(loss_backward(dloss), None))
+        # The softmax of log alpha is E[p], so one cross-entropy serves both kinds of network.
         y, head_backward = self.head.forward(logits)
-        log_alpha = y.mean
-        density, density_backward = dirichlet_nll(log_alpha, labels, self.label_smoothing)
-        label, label_backward = cross_entropy(log_alpha, labels)  # the softmax of log alpha is E[p]
+        density, density_backward = dirichlet_nll(y.mean, labels, self.label_smoothing)
+        label, label_backward = cross_entropy(y.mean, labels)
         w = self.density_weight
 
         def backward(dloss):

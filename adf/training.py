@@ -8,7 +8,8 @@ from .layers.checks import check_labels
 
 # Images that go through the network together. Batch norm takes their statistics.
 MICRO_BATCH = 4
-# Without batch norm the size is free: smaller ones hold half the activations, more of them in cache.
+# Without batch norm the size is free: smaller ones hold half the activations, more of them in
+# cache.
 MICRO_BATCH_WITHOUT_NORM = 2 if name == "numpy" else MICRO_BATCH
 
 
@@ -18,12 +19,12 @@ def train_step(segmenter, optimizer, images, labels):
     images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes.
     Gradients accumulate over micro-batches, so a batch of any size fits, and the result does not
     depend on the number of threads. Raises ValueError on other shapes, images that are not finite,
-    and labels that are no integers or out of range; and, with the parameters unchanged, where the
-    loss is not finite.
+    labels that are no integers or out of range; and, with nothing changed, on an infinite loss.
     """
     x = segmenter.input(images)
     labels = check_labels(labels, x.mean.shape)
 
+    # One micro-batch, on a replica of the segmenter; engine/micro_batches.py adds them up.
     def loss_of(replica, rows):
         loss, backward = replica.loss(x.map(lambda field: field[rows]), labels[rows])
         backward(1 / labels.size)  # (8.2)
@@ -31,15 +32,11 @@ def train_step(segmenter, optimizer, images, labels):
 
     for p in segmenter.parameters():
         p.grad = xp.zeros_like(p.value)
-    has_norm = bool(segmenter.network.statistics())
-    size = MICRO_BATCH if has_norm else MICRO_BATCH_WITHOUT_NORM
+    size = MICRO_BATCH if segmenter.network.statistics() else MICRO_BATCH_WITHOUT_NORM
     total, update_statistics = sum_gradients(segmenter, loss_of, len(labels), size)
     loss = float(to_host(total / labels.size))
     if not math.isfinite(loss):
-        raise ValueError(
-            f"the loss is {loss}, and the parameters are left as they were: "
-            "try a lower learning rate"
-        )
+        raise ValueError(f"the loss is {loss}, nothing was changed: try a lower learning rate")
     optimizer.step()
     update_statistics()
     return loss

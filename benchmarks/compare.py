@@ -1,16 +1,21 @@
-"""The library against a textbook PyTorch ADF U-Net, and against itself: python benchmarks/compare.py --help
+"""Compares the library with a textbook PyTorch ADF U-Net, and with itself.
 
-Every measurement is a process of its own (worker.py); the sides take turns, A B A B, for several rounds, so that a
-machine that slows down slows both. Times are medians over all repetitions of all rounds, peaks the largest of the
-rounds. Prints Markdown tables to stdout and progress to stderr; writes no file.
+    python benchmarks/compare.py --help
+
+Every measurement is a process of its own (worker.py); the sides take turns, A B A B, for several
+rounds, so that a machine that slows down slows both. Times are medians over all repetitions of all
+rounds; peaks are the largest of the rounds. It prints Markdown tables to stdout and progress to
+stderr, and writes no file.
 
     training    seconds of a training step (loss, gradients, Adam), ADF and deterministic
-    inference   seconds of a prediction (probabilities, concentrations, standard deviations, entropy, labels)
+    inference   seconds of a prediction (probabilities, concentrations, standard deviations,
+                entropy, labels)
     memory      peak memory of both, beyond that of the imports
     growth      how the time grows with batch, image size and width
-    limit       our time over that of the bare matrix products of its convolutions, and ADF over deterministic
+    limit       our time over that of the bare matrix products of its convolutions, and ADF over
+                deterministic
 
-Batches of 8 images of 128 x 128, widths 16 to 128, unless a table says otherwise.
+Batches have 8 images of 128 x 128, and widths go from 16 to 128, unless a table says otherwise.
 """
 
 import argparse
@@ -86,7 +91,8 @@ def versions(args):
     import numpy
 
     print(
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, NumPy {numpy.__version__}"
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+        f"NumPy {numpy.__version__}"
     )
     ask = [
         args.torch_python,
@@ -105,7 +111,10 @@ def versions(args):
 
 
 def plan(part, base):
-    """A table: its title, the function that writes a row for a spec from all results, and the specs of its rows."""
+    """A table: its title, the function that writes a row, and the specs of its rows.
+
+    The function writes the row of a spec from all results.
+    """
     modes = [part] if part in MODES else MODES
     titles = {
         "memory": "Peak memory beyond the imports, MiB",
@@ -166,7 +175,7 @@ def run(specs, args):
 
 
 def versus(spec, results, quantity):
-    """A quantity (0: seconds, 1: MiB) of both sides and the ratio; dashes where there is no PyTorch."""
+    """A quantity (0: seconds, 1: MiB) of both sides and the ratio; dashes without a PyTorch."""
     mine = results[spec][quantity]
     other = results.get(spec._replace(side="torch"), (math.nan, math.nan))[quantity]
     return {"ours": mine, "PyTorch": other, "ratio": mine / other}
@@ -185,7 +194,10 @@ def memory(spec, results):
 
 
 def grown(spec, results, setting):
-    """Also the time for one pixel of one image: constant where the time grows in proportion to the pixels."""
+    """A row with the time for one pixel of one image, too.
+
+    That time is constant where the time of a step grows in proportion to the pixels.
+    """
     value = getattr(spec, setting)
     mine = results[spec][0]
     pixel = {"ours, µs per pixel": 1e6 * mine / (spec.batch * spec.size**2)}

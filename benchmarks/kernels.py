@@ -1,9 +1,16 @@
-"""The kernels by themselves: python benchmarks/kernels.py
+"""Times the kernels by themselves: python benchmarks/kernels.py
 
-A prediction of one large image, with the peak memory of the process. On one thread: matrix products of the shapes of a
-U-Net's convolutions in one call of BLAS, and in the tiles of adf.engine.products; the moments of a kink and of a maximum as
-NumPy evaluates them, and as the programs of adf/fusion.py; and what the same numbers cost where an array does not begin
-at a cache line, and where they are subnormal. Medians of alternating repetitions, as Markdown tables.
+First comes a prediction of one large image, with the peak memory of the process. Then, on one
+thread:
+
+  - matrix products of the shapes of a U-Net's convolutions, in one call of BLAS and in the tiles of
+    adf.engine.products;
+  - the moments of a kink and of a maximum, as NumPy evaluates them and as the programs of
+    adf/engine/program.py;
+  - what the same numbers cost where an array does not begin at a cache line, and where they are
+    subnormal.
+
+The times on one thread are medians of alternating repetitions. All come as Markdown tables.
 """
 
 import argparse
@@ -24,15 +31,8 @@ from adf import moments
 from adf.engine import memory, products
 from adf.files.tables import markdown_table
 
-SHAPES = (
-    (16, 16),
-    (16, 32),
-    (32, 32),
-    (32, 64),
-    (64, 64),
-    (64, 128),
-    (128, 128),
-)  # channels out and in
+# channels out and in
+SHAPES = ((16, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128))
 ELEMENTS = 1 << 20
 
 
@@ -80,7 +80,11 @@ def random(rng, shape, offset=0):
 
 
 def convolutions(repetitions):
-    """A kernel row of 3 taps, GFLOP/s: forward (and the gradient by the input), and the gradient by the weights."""
+    """GFLOP/s of a kernel row of 3 taps.
+
+    "forward" is the product of the forward pass and of the gradient by the input; "by weights" is
+    that of the gradient by the weights.
+    """
     rng = np.random.default_rng(0)
     for out, channels in SHAPES:
         pixels = (128 * 16 // out) ** 2  # as in the U-Net: half the size, twice the channels

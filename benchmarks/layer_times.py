@@ -1,9 +1,15 @@
-"""Time per layer and pass of one training step and one prediction: python benchmarks/layer_times.py --help
+"""Times every layer and pass of one training step and one prediction.
 
-Every layer of the U-Net is given timers around `forward`, the `backward` that it returns, and `predict`; the places
-where branches join around `join` and `split`. One thread, on the micro-batch that a thread works on; the median of some
-repetitions. The row "rest" is what is outside the layers: normalisation, head, loss, Adam. Prints a Markdown table.
-Not called profile.py: PyTorch imports Python's module of that name, and would find this one beside the worker.
+    python benchmarks/layer_times.py --help
+
+Every layer of the U-Net is given timers around `forward`, the `backward` that it returns, and
+`predict`; the places where branches join are given them around `join` and `split`. All runs on one
+thread, on the micro-batch that a thread works on, and each time is the median of some repetitions.
+The row "rest" is what is outside the layers: normalisation, head, loss, Adam. It prints a Markdown
+table.
+
+This file is not called profile.py: PyTorch imports Python's module of that name, and would find
+this one beside the worker.
 """
 
 import argparse
@@ -43,7 +49,10 @@ class Clock:
 
 
 def watch_layer(layer):
-    """Timers around the layer's methods, in place; `predict` is timed only where `forward` is not what calls it."""
+    """Puts timers around the layer's methods, in place.
+
+    `predict` is timed only where `forward` is not what calls it.
+    """
     clock, forward, predict = Clock(type(layer).__name__), layer.forward, layer.predict
 
     def timed_forward(x):
@@ -64,7 +73,10 @@ def watch_layer(layer):
 
 
 def watch_joints(network):
-    """Timers around `join` and `split` of all that has branches. `join` serves two passes: `mode` says which."""
+    """Puts timers around `join` and `split` of all that has branches.
+
+    `join` serves two passes: `mode` says which.
+    """
     joints = []
     fold(network, None, lambda *_: None, lambda layer, _: joints.append(layer))
     return [watch_joint(layer) for layer in joints]
@@ -83,7 +95,7 @@ def watch_joint(layer):
 
 
 def step(segmenter, optimizer, images, labels):
-    """One training step and one prediction of these images, unthreaded: seconds of each pass as a whole."""
+    """Seconds of each pass as a whole, of one training step and one prediction, unthreaded."""
     for p in segmenter.parameters():
         p.grad = np.zeros_like(p.value)
     ticks = [time.perf_counter()]
@@ -100,7 +112,7 @@ def step(segmenter, optimizer, images, labels):
 
 
 def measure(args):
-    """Clocks and, for each of them and the rest, the median milliseconds of each pass: (clocks, (rows, passes))."""
+    """(clocks, milliseconds): a Clock a layer and one for the rest; medians, (rows, passes)."""
     segmenter = adf.Segmenter(
         adf.UNet(1, 3, norm=args.norm), noise_var=None if args.deterministic else 1e-3
     )

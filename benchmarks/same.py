@@ -1,9 +1,10 @@
 """Do both compute the same? python benchmarks/same.py --torch-python PATH
 
-The weights of adf.UNet go into the textbook PyTorch network, in float64 and without its floors: the largest differences
-of logits, loss and gradients, each relative to the largest value of its array. Images of 32 x 32, noise of variance
-0.001 as elsewhere. With batch norm only predictions are compared, with random running statistics: in training the
-textbook takes other statistics (see torch_unet.py). Exit status 1 where a difference is above 1e-6.
+The weights of adf.UNet go into the textbook PyTorch network, in float64 and without its floors. The
+table has the largest differences of logits, loss and gradients, each relative to the largest value
+of its array. Images are 32 x 32, and noise has variance 0.001 as elsewhere. With batch norm only
+predictions are compared, with random running statistics: in training the textbook takes other
+statistics (see torch_unet.py). The exit status is 1 where a difference is above 1e-6.
 """
 
 import argparse
@@ -73,7 +74,7 @@ def theirs(adf_on, norm, folder):
 
 
 def differences(case, python):
-    """name -> the largest difference over the largest value; all gradients together are one name."""
+    """name -> the largest difference over the largest value; all gradients share one name."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         mine = ours(*CASES[case], folder)

@@ -1,4 +1,4 @@
-"""The layers of a network of the library, found by walking it; the matrix products that its convolutions come to."""
+"""The layers of a network, found by walking it, and the matrix products of its convolutions."""
 
 import math
 
@@ -10,17 +10,21 @@ from adf.layers.compose import fold
 
 
 def leaves(layer):
-    """The layers that compute, in the order of construction: containers are walked into, Identity is none."""
+    """The layers that compute, in the order of construction.
+
+    Containers are walked into; Identity is no such layer.
+    """
     found = []
     fold(layer, None, lambda leaf, _: found.append(leaf), lambda *_: None)
     return found
 
 
 def convolutions(classes, widths, shape):
-    """(O, K, P) of the product (O, K) x (K, P) for every Conv2d and ConvTranspose2d of adf.UNet on images of a shape.
+    """(O, K, P) of the product (O, K) x (K, P) of each convolution of adf.UNet on such images.
 
-    Conv2d: O output channels, K = C kh kw, P = N H W output pixels. ConvTranspose2d: O = C_out kh kw, K = C_in, P input
-    pixels. Shapes are noted while a point mass of the same size goes through the network.
+    In a Conv2d, O counts output channels, K = C kh kw, and P = N H W counts output pixels. In a
+    ConvTranspose2d, O = C_out kh kw, K = C_in, and P counts input pixels. Shapes are noted while a
+    point mass of the same size goes through the network.
     """
     network = adf.UNet(shape[1], classes, widths)
     found = []

@@ -1,9 +1,10 @@
-"""Textbook assumed density filtering in PyTorch: the moments as the papers state them, gradients by autograd.
+"""Textbook assumed density filtering in PyTorch: moments of the papers, gradients by autograd.
 
-Variances are E[y^2] - E[y]^2, as public ADF code has them, so rounding may leave less than nothing: `floor` holds every
-such variance above 0, without which the square root of the next layer gives NaN. Written from the formulas of Gast &
-Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, and Clark, Operations Research 9, 1961. A message is a tuple
-(mean, var); var=None is the deterministic network, which uses PyTorch's own layers.
+Variances are E[y^2] - E[y]^2, as public ADF code has them, so rounding may leave less than nothing:
+`floor` holds every such variance above 0, without which the square root of the next layer gives
+NaN. All is written from the formulas of Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR
+2018, and Clark, Operations Research 9, 1961. A message is a tuple (mean, var); var=None is the
+deterministic network, which uses PyTorch's own layers.
 """
 
 import math
@@ -67,7 +68,10 @@ def max_pool(x, floor):
 
 
 def dirichlet(mean, var, raw1, raw2, floor):
-    """alpha = m / s, m = softmax(mean), s = c1 + c2 sqrt(sum_j m_j var_j), c = softplus(raw). Classes on axis 1."""
+    """alpha = m / s, m = softmax(mean), s = c1 + c2 sqrt(sum_j m_j var_j), c = softplus(raw).
+
+    Classes are on axis 1.
+    """
     m = torch.softmax(mean, dim=1)
     s = F.softplus(raw1) + F.softplus(raw2) * torch.sqrt((m * var).sum(dim=1, keepdim=True))
     return (m / s).clamp(min=floor)  # a class of probability 0 would have lgamma(0) = inf

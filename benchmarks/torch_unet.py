@@ -1,9 +1,10 @@
-"""The U-Net of adf.models.unet as a textbook PyTorch module, ADF or deterministic: what the library is compared with.
+"""The U-Net of adf.models.unet as a textbook PyTorch module, which the library is compared with.
 
-Same topology, same initial distribution of the weights (PyTorch's random numbers), same loss, same outputs. Needs
-PyTorch and NumPy, nothing of adf. Where it differs: batch norm normalises by the variance of the means alone, over the
-whole batch (the library counts the variances too, over micro-batches of 4); the head works in the weights' dtype (the
-library in float64, with logarithms); a floor under every variance and concentration.
+It comes with ADF or deterministic. Topology, initial distribution of the weights (PyTorch's random
+numbers), loss and outputs are the same. It needs PyTorch and NumPy, nothing of adf. It differs in
+three things: batch norm normalises by the variance of the means alone, over the whole batch (the
+library counts the variances too, over micro-batches of 4); the head works in the weights' dtype
+(the library in float64, with logarithms); and a floor lies under every variance and concentration.
 """
 
 import torch
@@ -15,7 +16,10 @@ NEGATIVE_SLOPE, NOISE_VAR, SMOOTHING, RAW_C = 0.2, 1e-3, 1e-2, -3.0
 
 
 class Convolution(nn.Module):
-    """k x k convolution that keeps the size; with `activate`, batch norm where asked for, then leaky ReLU."""
+    """k x k convolution that keeps the size; with `activate`, then batch norm and leaky ReLU.
+
+    Batch norm is there where it is asked for.
+    """
 
     def __init__(self, in_channels, out_channels, kernel_size, norm, activate, floor):
         super().__init__()
@@ -32,7 +36,7 @@ class Convolution(nn.Module):
         return leaky_relu(y, NEGATIVE_SLOPE, self.floor) if self.activate else y
 
     def normalised(self, mean, var):
-        """Var[y] = (weight / sqrt(var + eps))^2 Var[x], for the same statistics as those of the mean."""
+        """Var[y] = (weight / sqrt(var + eps))^2 Var[x], with the statistics of the mean."""
         norm = self.norm
         if var is not None:
             seen = mean.var(dim=(0, 2, 3), unbiased=False) if self.training else norm.running_var
@@ -41,7 +45,10 @@ class Convolution(nn.Module):
 
 
 class Level(nn.Module):
-    """Two convolutions; where there are widths below, down to them and back, beside the features that stayed here."""
+    """Two convolutions; with widths below, also the way down to them and back.
+
+    What comes back lies beside the features that stayed here.
+    """
 
     def __init__(self, in_channels, width, *below, norm, floor):
         super().__init__()
@@ -64,10 +71,12 @@ class Level(nn.Module):
 
 
 class TorchUNet(nn.Module):
-    """Images (N, in_channels, H, W) -> logits (mean, var), (N, classes, H, W); adf=False: var is None throughout.
+    """Images (N, in_channels, H, W) -> logits (mean, var), (N, classes, H, W).
 
-    floor: under every variance that is a difference and every concentration. Parameters in the order of those of
-    adf.Segmenter(adf.UNet(...)): weight, bias layer by layer, then the head's raw c1 and c2 (with adf=True).
+    With adf=False, var is None throughout. floor lies under every variance that is a difference,
+    and under every concentration. Parameters come in the order of those of
+    adf.Segmenter(adf.UNet(...)): weight, bias layer by layer, then the head's raw c1 and c2 (with
+    adf=True).
     """
 
     def __init__(
@@ -93,7 +102,7 @@ class TorchUNet(nn.Module):
         self.logits.conv.weight.data *= 0.1
 
     def forward(self, images):
-        """images: normalised here, as the library does: every image to mean 0 and standard deviation 1."""
+        """Normalises the images as the library does: each to mean 0 and standard deviation 1."""
         mean = images - images.mean(dim=(1, 2, 3), keepdim=True)
         mean = mean / mean.std(dim=(1, 2, 3), keepdim=True, unbiased=False)
         return self.logits(
@@ -118,7 +127,10 @@ class TorchUNet(nn.Module):
 
     @torch.inference_mode()
     def predict(self, images):
-        """What adf.predict returns: labels, probabilities, concentration, standard deviation per class, entropy."""
+        """What adf.predict returns.
+
+        That is labels, probabilities, concentration, standard deviation per class, entropy.
+        """
         self.eval()
         mean, var = self(images)
         if self.adf:

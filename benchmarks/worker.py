@@ -1,9 +1,12 @@
-"""One measurement in a process of its own: `PYTHON worker.py JSON` prints seconds and memory as JSON.
+"""One measurement in a process of its own: `PYTHON worker.py JSON`.
 
-compare.py starts it, with the interpreter of the side that is measured; only what that side needs is imported. Every
-side gets the same random images (its kernels do not ask what is on them) and labels, and all cores. Seconds: each
-repetition, after the warm-up. Memory: the peak of the whole process (getrusage: ru_maxrss) minus the peak right after
-the imports, before there is a network or an image; so it counts weights, optimizer, batch, activations and buffers.
+It prints seconds and memory as JSON. compare.py starts it, with the interpreter of the side that is
+measured; only what that side needs is imported. Every side gets the same random images (its kernels
+do not ask what is on them) and labels, and all cores.
+
+Seconds are those of each repetition, after the warm-up. Memory is the peak of the whole process
+(getrusage: ru_maxrss) minus the peak right after the imports, before there is a network or an
+image; so it counts weights, optimizer, batch, activations and buffers.
 """
 
 import json
@@ -21,8 +24,11 @@ CLASSES = 3
 
 
 class Spec(NamedTuple):
-    """What is measured. side: "ours", "torch", or "products": the bare matrix products of our convolutions,
-    timed once each and counted twice with ADF (mean, variance), three times in training (forward, dx, dw)."""
+    """What is measured.
+
+    side is "ours", "torch", or "products": the bare matrix products of our convolutions, timed once
+    each and counted twice with ADF (mean, variance), three times in training (forward, dx, dw).
+    """
 
     side: str
     mode: str  # "training" or "inference"
@@ -31,9 +37,8 @@ class Spec(NamedTuple):
     size: int = 128
     widths: tuple = (16, 32, 64, 128)
     norm: bool = False
-    flush_denormal: bool = (
-        False  # PyTorch takes subnormal numbers as 0, which it does not of itself; adf makes none
-    )
+    # PyTorch takes subnormal numbers as 0, which it does not of itself; adf makes none
+    flush_denormal: bool = False
 
 
 def ours(spec):
@@ -57,9 +62,8 @@ def torch(spec):
     from torch_unet import TorchUNet
 
     torch.set_flush_denormal(spec.flush_denormal)
-    torch.optim.Adam(
-        [torch.zeros(1)]
-    )  # imports PyTorch's compiler, 90 MiB: no memory of the network
+    # imports PyTorch's compiler, 90 MiB: no memory of the network
+    torch.optim.Adam([torch.zeros(1)])
 
     def prepare(images, labels):
         torch.manual_seed(0)
@@ -91,7 +95,7 @@ def products(spec):
 
 
 def product(o, k, p):
-    """Seconds for (o, k) x (k, p) by BLAS on all cores, into memory that has been touched before."""
+    """Seconds for (o, k) x (k, p) by BLAS on all cores, into memory that was touched before."""
     w, x, y = np.ones((o, k), "float32"), np.ones((k, p), "float32"), np.ones((o, p), "float32")
     start = time.perf_counter()
     np.matmul(w, x, out=y)
@@ -109,9 +113,8 @@ def measure(spec, warmup, repetitions):
         start = time.perf_counter()
         answer = step()  # a loss or a mean entropy
         elapsed = time.perf_counter() - start
-        seconds.append(
-            getattr(step, "seconds", elapsed)
-        )  # the products leave out the making of their operands
+        # the products leave out the making of their operands
+        seconds.append(getattr(step, "seconds", elapsed))
         if not np.isfinite(answer):
             raise SystemExit(f"{spec}: the answer is {answer}, so its time says nothing")
     return {"seconds": seconds[warmup:], "mib": peak() - imported}
@@ -125,7 +128,10 @@ def peak():
 
 
 def median(results):
-    """The median of the seconds, and the largest of the peaks, of several results; NaN where one failed."""
+    """The median of the seconds and the largest of the peaks of several results.
+
+    Both are NaN where one failed.
+    """
     return float(np.median([s for r in results for s in r["seconds"]])), float(
         np.max([r["mib"] for r in results])
     )

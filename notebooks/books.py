@@ -1,24 +1,29 @@
 """The books: what each approximation of ADF adds to the variance of one logit, with an interval.
 
-Their quantity is log Var (variance, sigma^2) of the logit of class cell at our pixel. Noisy images are pushed through
-the network. Let V_k be what ADF makes of it when it starts at layer k, from the true means and variances there (of each
-element, over the images). V_0 is ADF alone, V_L the sampled truth, and
+Their quantity is log Var (variance, sigma^2) of the logit of class cell at our pixel. Noisy images
+are pushed through the network. Let V_k be what ADF makes of it when it starts at layer k, from the
+true means and variances there (of each element, over the images). V_0 is ADF alone, V_L the sampled
+truth, and
 
     V_0 - V_L = (V_0 - V_1) + (V_1 - V_2) + ... + (V_(L-1) - V_L)
 
-holds whatever the layers are. V_k and V_(k+1) differ in layer k, and the kind of the layer says what it got wrong:
+holds whatever the layers are. V_k and V_(k+1) differ in layer k, and the kind of the layer says
+what it got wrong:
 
-    linear    exact for independent inputs of any shape: what is wrong is the independence
-    kink      (leaky ReLU) each output has one input, exact for a Gaussian: what is wrong is the closure (shape)
-    norm      exact for what it is handed: nothing
-    pooling   three things, in this order: the maxima are taken by pairs (V_k less V with the exact moments of the
-              largest of four Gaussians: the order), of what is no Gaussian (from there to V behind the images shuffled
-              element by element: the closure), nor independent (from there to V_(k+1))
+    linear    is exact for independent inputs of any shape: what is wrong is the independence
+    kink      (leaky ReLU) each output has one input, and is exact for a Gaussian: what is wrong is
+              the closure (shape)
+    norm      is exact for what it is handed: nothing is wrong
+    pooling   gets three things wrong, in this order. It takes the maxima by pairs (V_k less V with
+              the exact moments of the largest of four Gaussians: the order). It takes them of what
+              is no Gaussian (from there to V behind the images shuffled element by element: the
+              closure), nor independent (from there to V_(k+1))
 
-All this is in float64, with V_0 in float32 less V_0 in float64 as one more entry. The images come in groups. Entries
-are jackknife estimates over the groups (Quenouille 1956, Tukey 1958), which removes the bias of a logarithm of a
-sampled variance (-1/n for a Gaussian); intervals are Student's t of the pseudo-values, at LEVEL. Images are shuffled
-within their group, which leaves a few parts in GROUP of their dependence.
+All this is in float64; V_0 in float32 less V_0 in float64 is one more entry. The images come in
+groups. Entries are jackknife estimates over the groups (Quenouille 1956, Tukey 1958), which removes
+the bias of a logarithm of a sampled variance (-1/n for a Gaussian); intervals are Student's t of
+the pseudo-values, at LEVEL. Images are shuffled within their group, which leaves a few parts in
+GROUP of their dependence.
 """
 
 import functools
@@ -32,7 +37,7 @@ from scipy import special, stats
 from adf import Gaussian, montecarlo
 from adf.backend import default_rng, to_host, xp
 from adf.data.synthetic import CELL
-from adf.engine.threads import in_order
+from adf.engine.threads import map_ordered
 from adf.studies.budget.stages import moments, normal, shuffled
 
 GROUPS, GROUP = (8, 80) if FAST else (12, 240)  # noisy images
@@ -47,7 +52,10 @@ KINDS = (*CAUSES, "float32")
 
 
 class Entry(NamedTuple):
-    """One line of the books: the signed error in log Var of our logit, ADF less truth, between low and high."""
+    """One line of the books: the signed error in log Var of our logit, between low and high.
+
+    The error is ADF less truth.
+    """
 
     cause: str
     layers: str
@@ -57,10 +65,12 @@ class Entry(NamedTuple):
 
 
 def account(kind=None):
-    """Posts the entries of one kind, "linear", "kink", "pooling", "norm" or "float32", and returns them, a list.
+    """Posts the entries of one kind and returns them, a list.
 
-    Without a kind: all entries, then their sum, the gap between ADF and truth as other noisy images measure it (by
-    adf.montecarlo.compare, in float32), and the remainder, the gap less the sum. Raises ValueError on other kinds.
+    The kinds are "linear", "kink", "pooling", "norm" and "float32". Without a kind come all
+    entries, then their sum, the gap between ADF and truth as other noisy images measure it (by
+    adf.montecarlo.compare, in float32), and the remainder, the gap less the sum. Raises ValueError
+    on other kinds.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"account expects one of {', '.join(KINDS)}, got {kind!r}")
@@ -83,7 +93,7 @@ def _books():
     """The entries, and their sum."""
     x, walk = image(), steps(network("float64"))
     exact = Gaussian(*(field.astype("float64") for field in x))
-    groups = in_order(lambda g: _group(walk, exact, default_rng((GROUPS, g))), range(GROUPS))
+    groups = map_ordered(lambda g: _group(walk, exact, default_rng((GROUPS, g))), range(GROUPS))
     sampled = zip(*groups, strict=True)
     state = (Gaussian(*(xp.repeat(field, 1 + GROUPS, axis=0) for field in exact)),)
     lines, values = [], [_log_var(walk, state)]
@@ -110,8 +120,10 @@ def _books():
 
 
 def _group(walk, x, rng):
-    """States of the means and variances of a group of noisy images behind every layer; behind max pooling two: of the
-    images shuffled in front of it, and of the images."""
+    """States of the means and variances of a group of noisy images behind every layer.
+
+    Behind max pooling there are two: of the images shuffled in front of it, and of the images.
+    """
     host = Gaussian(*(to_host(field)[0] for field in x))
     state, points, cuts = (x,), (Gaussian(xp.asarray(normal(host, GROUP, rng, "float64"))),), []
     for step in walk:
@@ -128,10 +140,11 @@ def _group(walk, x, rng):
 
 
 def largest_of_four(x, cells=400):
-    """The largest of every 2 x 2 independent Gaussians: its exact moments, from its distribution function.
+    """The largest of every 2 x 2 independent Gaussians: its exact moments.
 
-    Their product of distribution functions is cut into cells, each with its probability at its middle; Sheppard's
-    correction takes the variance within a cell, width**2 / 12, off again.
+    They come from its distribution function, the product of theirs, which is cut into cells, each
+    with its probability at its middle; Sheppard's correction takes the variance within a cell,
+    width**2 / 12, off again.
     """
     n, c, height, width = x.mean.shape
     windows = (to_host(field).reshape(n, c, height // 2, 2, width // 2, 2) for field in x)
@@ -158,7 +171,10 @@ def _moments(samples):
 
 
 def _pooled(parts):
-    """From the moments of the groups to those of all groups together, then of all but each: (1 + GROUPS, C, H, W)."""
+    """From the moments of the groups to those of all together, then of all but each.
+
+    Their shape is (1 + GROUPS, C, H, W).
+    """
     mean, var = (np.concatenate(fields) for fields in zip(*parts, strict=True))
     deviation, keep = mean - mean[0], np.concatenate([np.ones((1, GROUPS)), 1 - np.eye(GROUPS)])
     n = GROUP * keep.sum(axis=1).reshape(-1, 1, 1, 1)
@@ -168,14 +184,20 @@ def _pooled(parts):
 
 
 def _log_var(walk, state):
-    """log Var (sigma^2) of the logit of class cell at our pixel, by ADF through the rest of the layers: one a row."""
+    """log Var (sigma^2) of the logit of class cell at our pixel, one a row.
+
+    ADF computes it through the rest of the layers.
+    """
     for step in walk:
         state = step(state)
     return np.log(to_host(state[0].var)[:, CELL, *PIXEL].astype("float64"))
 
 
 def _jackknife(estimates):
-    """(estimate, low, high) from the estimate of all groups and those without each: bias removed, Student's t."""
+    """(estimate, low, high), with the bias removed, by Student's t.
+
+    `estimates` are that of all groups, then those without each group.
+    """
     pseudo = GROUPS * estimates[0] - (GROUPS - 1) * estimates[1:]
     error = pseudo.mean()
     half = stats.t.ppf((1 + LEVEL) / 2, GROUPS - 1) * pseudo.std(ddof=1) / np.sqrt(GROUPS)
@@ -201,7 +223,10 @@ def _interval(entry):
 
 
 def waterfall(entries):
-    """Draws what account() returns: every entry begins where the one before ended, the gap stands beside their sum."""
+    """Draws what account() returns.
+
+    Every entry begins where the one before ended; the gap stands beside their sum.
+    """
     _, axes = plt.subplots(figsize=(11, 3.8), layout="constrained")
     level = 0.0
     for i, entry in enumerate(entries):

@@ -1,14 +1,19 @@
-"""What all lessons share: one pixel on the border of a yeast cell, a small trained network, and the books.
+"""What all lessons share: a pixel on the border of a yeast cell, a small network, and the books.
 
-    image()             the noisy image: a Gaussian (1, 1, 32, 32); our pixel is PIXEL = (row, column)
-    network()           adf.UNet(1, 3, widths=(8, 16, 32), norm=True), trained; segmenter() has its head, too
-    biography()         our pixel behind every layer: ADF's Gaussian beside samples, a list of Station
-    draw(stations)      the sampled densities, ADF's Gaussian and its 99 % band, in one row of panels
-    account(kind)       the books: what each approximation adds to log Var of our logit, with an interval
+    image()             the noisy image, a Gaussian (1, 1, 32, 32); our pixel is
+                        PIXEL = (row, column)
+    network()           adf.UNet(1, 3, widths=(8, 16, 32), norm=True), trained; segmenter() has its
+                        head, too
+    biography()         our pixel behind every layer: ADF's Gaussian beside samples, a list of
+                        Station
+    draw(stations)      the sampled densities, ADF's Gaussian and its 99 % band, in one row of
+                        panels
+    account(kind)       the books: what each approximation adds to log Var of our logit, with an
+                        interval
     waterfall(entries)  the books as a picture
 
-`python notebooks/course.py` trains the network again. Every seed is fixed, so a number is the same wherever it is
-printed; where the environment variable FAST is set, samples are fewer.
+`python notebooks/course.py` trains the network again. Every seed is fixed, so a number is the same
+wherever it is printed; where the environment variable FAST is set, samples are fewer.
 The image, the network and its layers one by one are in pixel.py, the books in books.py.
 """
 
@@ -34,7 +39,7 @@ from scipy import stats
 
 from adf import Gaussian
 from adf.backend import default_rng, to_host, xp
-from adf.engine.threads import in_order
+from adf.engine.threads import map_ordered
 from adf.layers import Identity
 from adf.studies.budget.stages import normal
 
@@ -54,9 +59,8 @@ __all__ = [
     "steps",
     "waterfall",
 ]
-SAMPLES, CHUNK = (
-    (500, 100) if FAST else (2_000, 100)
-)  # noisy images of the biography, and how many at once
+# noisy images of the biography, and how many at once
+SAMPLES, CHUNK = (500, 100) if FAST else (2_000, 100)
 
 
 class Station(NamedTuple):
@@ -87,7 +91,7 @@ def biography():
             found.append(to_host(state[0].mean)[:, *place])
         return found
 
-    samples = np.concatenate(in_order(push, range(0, SAMPLES, CHUNK)), axis=1)
+    samples = np.concatenate(map_ordered(push, range(0, SAMPLES, CHUNK)), axis=1)
     return [
         Station(step.name, step.layer, *pair)
         for step, *pair in zip(walk, gaussians, samples, strict=True)
@@ -95,7 +99,10 @@ def biography():
 
 
 def draw(stations):
-    """Draws one panel a station: samples grey, ADF's Gaussian black, the ends of its 99 % band dashed. Prints them."""
+    """Draws one panel a station, and prints its numbers.
+
+    Samples are grey, ADF's Gaussian is black, and the ends of its 99 % band are dashed.
+    """
     size = min(3.7 * len(stations), 14), 3.4
     figure, panels = plt.subplots(
         1, len(stations), figsize=size, squeeze=False, layout="constrained"
@@ -106,8 +113,10 @@ def draw(stations):
         inside = int(((samples > low) & (samples < high)).sum())
         share = stats.binomtest(inside, len(samples)).proportion_ci(LEVEL)
         print(
-            f"{name}: μ, σ by ADF {mean:+.3f}, {sigma:.3f}; sampled {samples.mean():+.3f}, {samples.std(ddof=1):.3f}; "
-            f"{inside / len(samples):.1%} of the samples in the band [{share.low:.1%}, {share.high:.1%}]"
+            f"{name}: μ, σ by ADF {mean:+.3f}, {sigma:.3f}; "
+            f"sampled {samples.mean():+.3f}, {samples.std(ddof=1):.3f}; "
+            f"{inside / len(samples):.1%} of the samples in the band "
+            f"[{share.low:.1%}, {share.high:.1%}]"
         )
         _panel(axes, mean, sigma, samples)
         for end in low, high:
@@ -128,7 +137,10 @@ def draw(stations):
 
 
 def _panel(axes, mean, sigma, samples):
-    """Both densities; a spike of the samples may be six times as high as the Gaussian, what is higher is cut off."""
+    """Both densities.
+
+    A spike of the samples may be six times as high as the Gaussian; what is higher is cut off.
+    """
     ends, peak = np.percentile(samples, [0.1, 99.9]), stats.norm.pdf(0) / sigma
     grid = np.linspace(min(ends[0], mean - 3.5 * sigma), max(ends[1], mean + 3.5 * sigma), 201)
     heights, _, _ = axes.hist(samples, grid[::4], density=True, color="0.75", label="sampled")

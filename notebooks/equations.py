@@ -1,9 +1,10 @@
-"""`make equations`: writes notebooks/EQUATIONS.md, where every equation of the course is derived, computed and tested.
+"""`make equations`: writes notebooks/EQUATIONS.md, the table of the equations of the course.
 
-Lessons number equations by \\tag{3.5}. A line of adf/ or tests/ cites one where (3.5), or (3.4), (3.5), is what its
-comment or the line of its docstring ends with. Fails on orphans: a citation of what no lesson has, and what adf/ cites
-and no test does. The numbers are those of tests/test_equations.py: what the equation gives beside quadrature, beside
-samples.
+It says where every equation is derived, computed and tested. Lessons number equations by
+\\tag{3.5}. A line of adf/ or tests/ cites one where (3.5), or (3.4), (3.5), is what its comment or
+the line of its docstring ends with. It fails on orphans: a citation of what no lesson has, and what
+adf/ cites and no test does. The numbers are those of tests/course/test_equations.py: what the
+equation gives beside quadrature, beside samples.
 """
 
 import collections
@@ -20,21 +21,21 @@ from execute import NOTEBOOKS, paths
 from tqdm import tqdm
 
 ROOT = NOTEBOOKS.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # nothing to install
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "course")]
 
 TAG = re.compile(r"\\tag\{([^}]*)\}")
-CITED = re.compile(
-    r"(?<!\S)((?:\(\d+\.\d+\),? ?)*\(\d+\.\d+\))$"
-)  # the end of a line, by itself or behind others
+# a citation at the end of a line, by itself or behind others
+CITED = re.compile(r"(?<!\S)((?:\(\d+\.\d+\),? ?)*\(\d+\.\d+\))$")
 TABLE = NOTEBOOKS / "EQUATIONS.md"
 HEAD = """# The equations of the course
 
-Made by `make equations`, which fails where a line cites an equation that no lesson has, or where no test cites what
-adf/ does. Error: of what the line computes in float64, against quadrature or sums over the definition, of E[y] in true
-standard deviations σ and of Var[y] = σ² relative to itself, the largest of all outputs. Sampling: Var[y] sampled
-divided by Var[y] computed, of the output where the two differ most, with an interval so wide that a right equation
-leaves it once in a thousand million runs of all; a million samples. Both by
-[tests/test_equations.py](../tests/test_equations.py).
+Made by `make equations`, which fails where a line cites an equation that no lesson has, or where no
+test cites what adf/ does. Error: of what the line computes in float64, against quadrature or sums
+over the definition, of E[y] in true standard deviations σ and of Var[y] = σ² relative to itself,
+the largest of all outputs. Sampling: Var[y] sampled divided by Var[y] computed, of the output where
+the two differ most, with an interval so wide that a right equation leaves it once in a thousand
+million runs of all; a million samples. Both by
+[tests/course/test_equations.py](../tests/course/test_equations.py).
 
 | equation | derived in | computed in | tested in | error | sampling |
 |---|---|---|---|---|---|
@@ -49,7 +50,10 @@ class Place(NamedTuple):
 
 
 def derived(lessons):
-    """tag -> (path, section) of all equations, in reading order; of one that is there twice, a list of both."""
+    """tag -> (path, section) of all equations, in reading order.
+
+    Where a tag is there twice, the list has both.
+    """
     found = collections.defaultdict(list)
     for path in lessons:
         section = ""

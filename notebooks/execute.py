@@ -1,6 +1,7 @@
-"""`make notebooks`: runs every lesson and every solution from the top, stores the outputs, says how long each took.
+"""`make notebooks`: runs every lesson and every solution from the top, and stores the outputs.
 
-On NumPy, in the working directory notebooks/. With file names behind it, only those: `execute.py 03_leaky_relu.ipynb`.
+It says how long each took. Notebooks run on NumPy, in the working directory notebooks/. With file
+names behind it, only those run: `execute.py 03_leaky_relu.ipynb`.
 """
 
 import argparse
@@ -28,7 +29,10 @@ def paths():
 
 
 def execute(path, **variables):
-    """The notebook at path as it runs now, with these environment variables; the file stays. An error is raised."""
+    """The notebook at path as it runs now, with these environment variables.
+
+    The file stays as it is. An error in a cell is raised.
+    """
     notebook, where = nbformat.read(path, as_version=4), {"metadata": {"path": str(NOTEBOOKS)}}
     pictures = "module://matplotlib_inline.backend_inline"
     environment = {**os.environ, "ADF_BACKEND": "numpy", "MPLBACKEND": pictures, **variables}

@@ -1,4 +1,4 @@
-"""The pixel that runs through all lessons: its image, the trained network, and the layers of that one by one."""
+"""The pixel that runs through all lessons: its image, the trained network, and its layers."""
 
 import collections
 import dataclasses
@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1])
-)  # adf lies next to this folder: nothing to install
+# adf lies next to this folder: nothing to install
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from adf import Adam, Gaussian, train_step
-from adf.backend import default_rng, to_host, xp
+from adf.backend import default_rng, xp
 from adf.data.synthetic import CELL, SIZE, generate
 from adf.files import checkpoint
 from adf.layers import (
@@ -29,13 +28,13 @@ from adf.layers import (
     Sequential,
 )
 from adf.runs import Settings
+from adf.runs.state import restore, state
 
 FAST = bool(os.environ.get("FAST"))
 LEVEL = 0.99  # of all bands and intervals
 
-NOISE_VAR = (
-    0.05  # the variance of the noise on every pixel, in units of the variance of the whole image
-)
+# the variance of the noise on every pixel, in units of the variance of the whole image
+NOISE_VAR = 0.05
 IMAGE, CROP = {"seed": 3, "start": 3}, (slice(20, 52), slice(48, 80))
 NETWORK = Path(__file__).with_name("network.npz")
 SETTINGS = Settings(
@@ -52,7 +51,10 @@ LAYERS = {  # what a reader calls them, and their kind in the books
 
 
 def image():
-    """The noisy image: a crop of 32 x 32, as a Gaussian (1, 1, 32, 32) in float32, normalised as in the whole image."""
+    """The noisy image: a crop of 32 x 32, as a Gaussian (1, 1, 32, 32) in float32.
+
+    It is normalised as in the whole image.
+    """
     whole = segmenter().input(xp.asarray(_photograph()[0]))
     return Gaussian(*(field[(..., *CROP)] for field in whole))
 
@@ -68,7 +70,10 @@ def _photograph():
 
 
 def _border():
-    """(row, column): of the pixels of cells that have a neighbour outside, the one nearest to the middle."""
+    """(row, column) of the border pixel of a cell that is nearest to the middle.
+
+    A border pixel has a neighbour outside of the cells.
+    """
     cell = np.pad(labels() == CELL, 1, mode="edge")
     inside = cell[:-2, 1:-1] & cell[2:, 1:-1] & cell[1:-1, :-2] & cell[1:-1, 2:]
     places = np.argwhere(cell[1:-1, 1:-1] & ~inside)
@@ -83,8 +88,7 @@ def segmenter():
     """The trained network and its head, from notebooks/network.npz."""
     arrays, settings = checkpoint.load(NETWORK)
     loaded = Settings(**settings).segmenter()
-    for name, holder in _learned(loaded):
-        holder.value = xp.asarray(arrays[name])
+    restore(loaded, arrays)
     return loaded
 
 
@@ -96,17 +100,11 @@ def network(dtype="float32"):
     return trained
 
 
-def _learned(segmenter):
-    """(name, Parameter or running average) of all that training changes; the last values are the head's raw c1, c2."""
-    for kind, holders in (
-        ("value", segmenter.parameters()),
-        ("statistic", segmenter.network.statistics()),
-    ):
-        yield from ((f"{kind}/{i}", holder) for i, holder in enumerate(holders))
-
-
 class Step(NamedTuple):
-    """A layer of the network. It acts on a state, a tuple: the current activations, then the skips that wait."""
+    """A layer of the network, which acts on a state.
+
+    A state is a tuple: the current activations, then the skips that wait.
+    """
 
     layer: Any
     name: str = ""
@@ -136,7 +134,10 @@ class Step(NamedTuple):
 
 
 def steps(network):
-    """The layers of a U-Net in the order of computation, named: "conv 1.2" is the second one at the full size."""
+    """The layers of a U-Net in the order of computation, with names.
+
+    "conv 1.2" is the second one at the full size.
+    """
     named, counts, level = [], collections.Counter(), 1
     for step in _flat(network):
         name = f"{LAYERS[type(step.layer)][0]} {{}}"
@@ -166,7 +167,10 @@ def _flat(layer):
 
 
 def train():
-    """Writes network.npz: 1 to 3 minutes on crops of 64 x 64, which show a whole cell, in a quarter of the time."""
+    """Writes network.npz, in 1 to 3 minutes.
+
+    It trains on crops of 64 x 64, which show a whole cell, in a quarter of the time.
+    """
     learner, rng = SETTINGS.segmenter(), default_rng(SETTINGS.seed)
     optimizer = Adam(learner.parameters())
     with tqdm(range(SETTINGS.steps), unit=" steps", desc="the network of the course") as bar:
@@ -180,6 +184,5 @@ def train():
                 learner, optimizer, images[..., rows, columns], classes[..., rows, columns]
             )
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-    arrays = {name: to_host(holder.value) for name, holder in _learned(learner)}
-    checkpoint.save(NETWORK, arrays, dataclasses.asdict(SETTINGS))
+    checkpoint.save(NETWORK, state(learner), dataclasses.asdict(SETTINGS))
     print("The trained network:", NETWORK)

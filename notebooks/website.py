@@ -1,9 +1,10 @@
 """`make book`: the course as a website in book/, to be opened at book/index.html.
 
-The lessons and their solutions as they are stored, a map of them, a reference made of the docstrings of the library,
-and every file of the repository that one of these links to: sources with line numbers, Markdown, pictures. So no link
-between pages is dead; a link to a file that does not exist stops the build. Formulas are set by MathJax, which a
-browser loads from the network; all else is here.
+The book has the lessons and their solutions as they are stored, a map of them, a reference made of
+the docstrings of the library, and every file of the repository that one of these links to: sources
+with line numbers, Markdown, pictures. So no link between pages is dead; a link to a file that does
+not exist stops the build. Formulas are set by MathJax, which a browser loads from the network; all
+else is here.
 """
 
 import html
@@ -37,11 +38,14 @@ PAGE = """<!DOCTYPE html>
 <style>
 body {{ max-width: 64rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 sans-serif; }}
 pre {{ overflow-x: auto; font-size: 0.8rem; line-height: 1.4; }}
-table {{ border-collapse: collapse; }} td, th {{ padding: 0.25rem 0.75rem; border: 1px solid #ccc; text-align: left; }}
-img {{ max-width: 100%; }} .linenos a {{ color: #777; text-decoration: none; }} :target {{ background: #ffd; }}
+table {{ border-collapse: collapse; }} \
+td, th {{ padding: 0.25rem 0.75rem; border: 1px solid #ccc; text-align: left; }}
+img {{ max-width: 100%; }} .linenos a {{ color: #777; text-decoration: none; }} \
+:target {{ background: #ffd; }}
 {pygments}
 </style>
-<script type="text/x-mathjax-config">MathJax.Hub.Config({{tex2jax: {{inlineMath: [["$", "$"]]}}}});</script>
+<script type="text/x-mathjax-config">\
+MathJax.Hub.Config({{tex2jax: {{inlineMath: [["$", "$"]]}}}});</script>
 <script src="{mathjax}"></script></head><body>{body}</body></html>
 """
 BAR = '<nav style="padding: 0.5rem; font: 1rem sans-serif">{}</nav>'
@@ -79,7 +83,10 @@ def site(path):
 
 
 def relinked(text, path):
-    """(text, targets): the page of `path` with links between files made links between pages; the files it links to."""
+    """(text, targets): the page of `path`, and the files that it links to.
+
+    Links between files become links between pages.
+    """
     targets = []
 
     def link(match):
@@ -128,7 +135,10 @@ def page(path):
 
 
 def source(path):
-    """A file with line numbers, each of which can be linked to, as on GitHub: gaussian.py.html#L6."""
+    """A file with line numbers, each of which can be linked to, as on GitHub.
+
+    An example is gaussian.py.html#L6.
+    """
     lexer = get_lexer_for_filename(path.name if path.suffix == ".py" else "plain.txt")
     text = highlight(
         path.read_text(encoding="utf-8"), lexer, HtmlFormatter(linenos="inline", linespans="L")
@@ -137,7 +147,10 @@ def source(path):
 
 
 def around(path):
-    """The bar above a notebook: the map, the lesson before and behind, the solutions or the lesson."""
+    """The bar above a notebook.
+
+    It links to the map, the lesson before and behind, and the solutions or the lesson.
+    """
     here, files = path.parent, paths()
     lessons = [file for file in files if file.parent == NOTEBOOKS]
     i = lessons.index(NOTEBOOKS / path.name)
@@ -180,7 +193,9 @@ def course():
         "README.md": "What it is, and how to start",
     }
     more |= {
-        "notebooks/EQUATIONS.md": "Every equation: where it is derived, computed, tested, and how exact it is"
+        "notebooks/EQUATIONS.md": (
+            "Every equation: where it is derived, computed, tested, and how exact it is"
+        )
     }
     more = {to: text for to, text in more.items() if to == REFERENCE.name or (ROOT / to).exists()}
     lines = "".join(f'<li><a href="{to}">{text}</a></li>' for to, text in more.items())
@@ -188,7 +203,10 @@ def course():
 
 
 def reference():
-    """A section for each public name of the library: its signature, its docstring, its own methods."""
+    """A section for each public name of the library.
+
+    It has the name's signature, its docstring, and its own methods.
+    """
     parts = [
         "<h1>Reference</h1>",
         f"<pre>{html.escape(inspect.getdoc(adf))}</pre>",

@@ -15,8 +15,8 @@ TWO_FACED = ("BatchNorm2d", "UNet, batch norm")
 def make(name, dtype="float64", point=False):
     """The layer of a case, a random input, and whether its moments are exact.
 
-    Variances are of every size; mean / sigma goes from -2 (so that of 20,000 samples several hundred
-    pass a ReLU) to 4.
+    Variances are of every size; mean / sigma goes from -2 (so that of 20,000 samples several
+    hundred pass a ReLU) to 4.
     """
     case = CASES[name]
     layer = case.build()

@@ -100,7 +100,10 @@ def tensor_zip(tensor: bytes, numbers=bytes(48), key=KEY, **extra: bytes) -> byt
 
 
 def tensor_file(array: np.ndarray, zip_format=True, offset=0, view=None) -> bytes:
-    """A .pt file whose storage is `array` and whose tensor is all of it, or the `view` (shape, strides) at `offset`."""
+    """A .pt file whose storage is `array`.
+
+    Its tensor is all of it, or the `view` (shape, strides) at `offset`.
+    """
     shape, strides = view or (
         array.shape,
         [math.prod(array.shape[i + 1 :]) for i in range(array.ndim)],
@@ -115,7 +118,10 @@ def tensor_file(array: np.ndarray, zip_format=True, offset=0, view=None) -> byte
 
 
 def put(path: Path, content: bytes):
-    """Writes a file anew: truncating one that is there makes ext4 flush it to the disk, 20,000 times."""
+    """Writes a file anew.
+
+    Truncating one that is there makes ext4 flush it to the disk, 20,000 times.
+    """
     path.unlink(missing_ok=True)
     path.write_bytes(content)
 
@@ -127,10 +133,8 @@ def sing():
     songs.append("a file ran code")
 
 
-for codec in (
-    "cp437",
-    "raw_unicode_escape",
-):  # zipfile and pickletools import them at need, which would be heard
+# zipfile and pickletools import them at need, which would be heard
+for codec in ("cp437", "raw_unicode_escape"):
     codecs.lookup(codec)
 _heard = None
 
@@ -145,7 +149,10 @@ sys.addaudithook(_listen)  # cannot be taken away again, only made deaf
 
 @contextmanager
 def listening():
-    """The names of everything that Python audits meanwhile: imports, exec, os.system, pickle's look-ups, ..."""
+    """The names of everything that Python audits meanwhile.
+
+    These are imports, exec, os.system, pickle's look-ups, ...
+    """
     global _heard
     _heard = heard = set()
     try:

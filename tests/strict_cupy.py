@@ -1,7 +1,8 @@
-"""CuPy without a GPU: a stand-in around NumPy, stricter than CuPy in what it takes, for test_strict_cupy.py.
+"""CuPy without a GPU: a stand-in around NumPy, stricter than CuPy in what it takes.
 
-It has the names below and no others, mixes with no NumPy array, and counts what waits for the host. What it cannot show
-is CuPy's own arithmetic and kernels: test_cupy.py does, on a GPU.
+It is for test_strict_cupy.py. It has the names below and no others, mixes with no NumPy array, and
+counts what waits for the host. What it cannot show is CuPy's own arithmetic and kernels:
+test_cupy.py shows them, on a GPU.
 """
 
 import collections
@@ -13,9 +14,10 @@ import types
 import numpy as np
 import scipy.special
 
-# What the numeric core may use, with CuPy's own parameters. Verified one by one against CuPy 14.2.0 (the wheel
-# cupy-cuda13x imports without a GPU): inspect.signature for functions, the first line of the docstring for methods,
-# isinstance(_, cupy.ufunc) for both kinds of ufunc. test_strict_cupy.py repeats this wherever CuPy is installed.
+# What the numeric core may use, with CuPy's own parameters. Verified one by one against CuPy 14.2.0
+# (the wheel cupy-cuda13x imports without a GPU): inspect.signature for functions, the first line of
+# the docstring for methods, isinstance(_, cupy.ufunc) for both kinds of ufunc. test_strict_cupy.py
+# repeats this wherever CuPy is installed.
 UNARY = "x, /, out=None, *, casting='same_kind', dtype=None"
 BINARY = "x1, x2, /, out=None, *, casting='same_kind', dtype=None"
 UFUNCS = dict.fromkeys(("abs", "exp", "isfinite", "log", "sqrt"), UNARY)
@@ -32,8 +34,8 @@ FUNCTIONS = {
     "full": "shape, fill_value, dtype=None, order='C'",
     "full_like": "a, fill_value, dtype=None, order='K', subok=None, shape=None",
     "lib.stride_tricks.as_strided": "x, shape=None, strides=None",
-    "matmul": "*args, axes=None, axis=None, keepdims=False, casting='same_kind', dtype=None, signature=None, order='K',"
-    " out=None",
+    "matmul": "*args, axes=None, axis=None, keepdims=False, casting='same_kind', dtype=None,"
+    " signature=None, order='K', out=None",
     "ones": "shape, dtype=float, order='C'",
     "pad": "array, pad_width, mode='constant', **kwargs",
     "result_type": "*arrays_and_dtypes",
@@ -60,11 +62,8 @@ METHODS = {
 ATTRIBUTES = ("T", "dtype", "ndim", "shape", "size", "strides")
 OTHERS = ("fuse", "ndarray")  # written out below
 
-FUSABLE = {
-    *UFUNCS,
-    *SPECIAL,
-    "where",
-}  # inside cupy.fuse; the other functions want an array and get a variable
+# what works inside cupy.fuse; the other functions want an array and get a variable
+FUSABLE = {*UFUNCS, *SPECIAL, "where"}
 DTYPES = "?bhilqBHILQefdFD"  # cupy/_core/fusion.pyx: _dtype_list
 SCALARS = (bool, int, float, complex, np.number, np.bool_)
 
@@ -85,9 +84,8 @@ OPERATORS |= {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
 COMPARISONS = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}
 COMPARISONS |= {"eq": np.equal, "ne": np.not_equal}
 
-waits = (
-    collections.Counter()
-)  # how often the host waited for the device, by what it asked; and "upload"
+# how often the host waited for the device, by what it asked; and "upload"
+waits = collections.Counter()
 
 
 def call(function, *args, **kwargs):
@@ -135,13 +133,15 @@ def _operand(value):
 
 
 class Variable:
-    """What cupy.fuse hands to a function: operators, dtype, ndim, astype, copy; no shape, no values, no abs()."""
+    """What cupy.fuse hands to a function.
+
+    It has operators, dtype, ndim, astype and copy; no shape, no values, no abs().
+    """
 
     __slots__ = ("_host",)
     __hash__ = None
-    __array_ufunc__ = (
-        None  # NumPy's functions raise TypeError, its scalars leave the operator to us
-    )
+    # NumPy's functions raise TypeError, its scalars leave the operator to us
+    __array_ufunc__ = None
 
     def __init__(self, host):
         self._host = host
@@ -163,14 +163,16 @@ class Variable:
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
-    def __array_function__(
-        self, function, *args
-    ):  # stricter than CuPy, which calls its own: but the core says xp
+    # stricter than CuPy, which calls its own: but the core says xp
+    def __array_function__(self, function, *args):
         raise TypeError(f"numpy.{function.__name__} of a CuPy array")
 
 
 class ndarray(Variable):
-    """An array that pretends to lie on the device: float(), int(), bool(), get(), repr() and masks wait for it."""
+    """An array that pretends to lie on the device.
+
+    float(), int(), bool(), get(), repr() and masks wait for it.
+    """
 
     __slots__ = ()
 
@@ -282,7 +284,7 @@ def _asarray(a, dtype=None, order=None):
 
 
 def fuse(kernel_name):
-    """cupy.fuse, without its fall-back to a second, slower way for functions that the first cannot trace."""
+    """cupy.fuse, without its second, slower way for functions that the first cannot trace."""
     if not kernel_name.isidentifier():
         raise ValueError(f'Invalid kernel name: "{kernel_name}"')
 

@@ -1,4 +1,7 @@
-"""The benchmarks still run, on tiny sizes and without PyTorch. (Their figures are nobody's business here.)"""
+"""The benchmarks still run, on tiny sizes and without PyTorch.
+
+(Their figures are nobody's business here.)
+"""
 
 import subprocess
 import sys

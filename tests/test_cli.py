@@ -1,4 +1,7 @@
-"""The command line as its user types it: what it writes, what it refuses, and what a kill leaves behind."""
+"""The command line as its user types it.
+
+The tests say what it writes, what it refuses, and what a kill leaves behind.
+"""
 
 import os
 import re
@@ -13,8 +16,9 @@ import hostile
 import numpy as np
 import pytest
 from PIL import Image
-from test_yeast import write, write_sample
+from yeast_folder import write, write_sample
 
+import adf
 from adf import runs
 from adf.__main__ import main
 from adf.files import checkpoint
@@ -304,7 +308,10 @@ def test_predict_refuses_two_images_of_one_name(trained, tmp_path, capsys):
 
 
 def test_predict_overwrites_nothing_beside_the_image(trained, tmp_path, capsys):
-    """NAME_labels.png is the obvious name for a user's own truth; in a folder of results a second run replaces them."""
+    """NAME_labels.png is the obvious name for a user's own truth.
+
+    In a folder of results a second run replaces such files.
+    """
     a, b = pictures(tmp_path)[:2]
     (tmp_path / "a_labels.png").write_bytes(b"the user's own")
     assert "may be yours" in refused(capsys, "predict", trained, a, "--out", tmp_path)
@@ -316,9 +323,8 @@ def test_predict_overwrites_nothing_beside_the_image(trained, tmp_path, capsys):
 
 def test_predict_on_a_full_disk_leaves_nothing(trained, tmp_path):
     def full():
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (20_000, 20_000)
-        )  # labels and std fit, the overview does not
+        # labels and std fit, the overview does not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     image = pictures(tmp_path)[0]
     failed = process("predict", trained, image, "--out", tmp_path / "out", preexec_fn=full)
@@ -386,7 +392,10 @@ def test_a_run_is_not_overwritten_and_a_finished_one_not_changed(trained, capsys
 
 
 def test_killed_and_resumed_ends_the_same(tmp_path, monkeypatch):
-    """SIGKILL at a few moments of a run of 6 steps, the last of them perhaps in the middle of a write."""
+    """SIGKILL comes at a few moments of a run of 6 steps.
+
+    The last of them is perhaps in the middle of a write.
+    """
     command = ["train", "--steps", "6", "--batch-size", "2", "--seed", "3", "--out"]
     assert main([*command, str(tmp_path / "whole")]) == 0
     interrupted = tmp_path / "interrupted"
@@ -434,3 +443,9 @@ def test_a_backend_that_cannot_be_had_is_one_line(value, message):
     failed = process("train", program=("-m", "adf"), env=environment)
     error = failed.communicate()[1]
     assert failed.returncode == 2 and len(error.splitlines()) == 1 and message in error
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"adf {adf.__version__}\n"

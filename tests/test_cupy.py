@@ -1,4 +1,7 @@
-"""On a GPU (ADF_BACKEND=cupy): every layer and a training step agree with NumPy's to the tolerance of the dtype."""
+"""On a GPU (ADF_BACKEND=cupy) every layer and a training step agree with NumPy's.
+
+They do so to the tolerance of the dtype.
+"""
 
 import os
 import subprocess
@@ -19,7 +22,10 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 
 
 def answers():
-    """Name -> array: outputs and gradients of every layer case in both dtypes; losses and values of three steps."""
+    """Name -> array: outputs and gradients of every layer case in both dtypes.
+
+    Losses and values of three steps follow.
+    """
     found = {}
     for name in CASES:
         for dtype in TOLERANCE:

@@ -1,4 +1,7 @@
-"""The head and its likelihood: by SciPy, by gradient, at the extremes; the uncertainties by sampling."""
+"""The head and its likelihood: by SciPy, by gradient, at the extremes.
+
+The uncertainties are tested by sampling.
+"""
 
 import numpy as np
 import pytest
@@ -116,7 +119,10 @@ def test_gradient_of_the_head_alone():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("raw", [-20.0, -7.0, -3.0, 5.0])
 def test_finite_at_the_extremes(raw, dtype):
-    """Logits to +-1e4 and variances 0 to 1e6, any label: loss, gradients and the printed quantities are finite."""
+    """Loss, gradients and the printed quantities are finite.
+
+    Logits go to +-1e4, variances from 0 to 1e6, and any label occurs.
+    """
     values = np.array([-1e4, -200, -85, -1, 0, 85, 1e4])
     a, b, c = (g.ravel() for g in np.meshgrid(values, values, values))
     for var in ((0, 0, 0), (1e-12, 1e-12, 1e-12), (0, 1e-12, 1), (0, 1e6, 1e6), (1e6, 1e6, 1e6)):
@@ -167,7 +173,10 @@ def test_bad_head_input():
 
 
 def test_uncertainties_against_samples():
-    """200,000 draws of each of four Dirichlets; the bound is 6 standard errors of each quantity (2e-9 two-sided)."""
+    """200,000 are drawn of each of four Dirichlets.
+
+    The bound is 6 standard errors of each quantity (2e-9 two-sided).
+    """
     rng, n = np.random.default_rng(4), 200_000
     alpha = np.array([[0.3, 0.5, 0.2], [1, 1, 1], [2, 5, 9], [100, 150, 50]])
     d = Dirichlet(xp.asarray(alpha.T[None, :, None, :]))
@@ -185,6 +194,5 @@ def test_uncertainties_against_samples():
     np.testing.assert_allclose(to_host(d.entropy)[0, 0], -(m * np.log(m)).sum(axis=1), rtol=1e-12)
     information = to_host(d.mutual_information)[0, 0]
     np.testing.assert_allclose(information, to_host(d.entropy - d.expected_entropy)[0, 0])  # (7.7)
-    assert np.all(np.diff(information[1:]) < 0) and np.all(
-        information > 0
-    )  # more evidence, less left to learn
+    # more evidence, less left to learn
+    assert np.all(np.diff(information[1:]) < 0) and np.all(information > 0)

@@ -1,4 +1,7 @@
-"""Moments against arithmetic with digits to spare, derivatives against its central differences, and the extremes."""
+"""Moments against arithmetic with digits to spare.
+
+Derivatives are tested against central differences of that arithmetic, and both at the extremes.
+"""
 
 import mpmath
 import numpy as np
@@ -84,8 +87,9 @@ def test_maximum_to_the_last_digits(dtype):
     y_mean, y_var = (to_host(y) for y in moments.maximum(*(xp.asarray(x) for x in (a, va, b, vb))))
     exact = [exact_maximum(*map(float, row)) for row in zip(a, va, b, vb, strict=True)]
     s = np.sqrt(va.astype("float64") + vb)
-    # A mean may cross zero: its error is relative to the means and the spread that went in. t = |a - b| / s is as
-    # rounded as a - b is, where both are large: hence the second term of the bound.
+    # A mean may cross zero: its error is relative to the means and the spread that went in.
+    # t = |a - b| / s is as rounded as a - b is, where both are large: hence the second term of the
+    # bound.
     mean_error = ulps(
         y_mean, [e[0] for e in exact], np.abs(a.astype("f8")) + np.abs(b.astype("f8")) + s, dtype
     )
@@ -132,7 +136,10 @@ def test_maximum_derivatives():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_moments_with_derivatives_are_the_moments_and_the_derivatives(dtype):
-    """To the bit on a CPU, so that `predict` is `forward`; on a GPU to rounding: each is a kernel of its own."""
+    """They are so to the bit on a CPU, so that `predict` is `forward`.
+
+    On a GPU they are so to rounding: each is a kernel of its own.
+    """
     x = np.random.default_rng(3).random((4, 1000)) * [[4], [1], [4], [1]] - [[2], [0], [2], [0]]
     x, tolerance = (
         [xp.asarray(row.astype(dtype)) for row in x],
@@ -148,10 +155,8 @@ def test_moments_with_derivatives_are_the_moments_and_the_derivatives(dtype):
 
 def test_vector_jacobian_product():
     rng = np.random.default_rng(4)
-    jacobian, row = (
-        rng.normal(size=(10, 2, 2)),
-        rng.normal(size=(10, 1, 2)),
-    )  # of E[y], Var[y] by mu, sigma^2
+    # the Jacobian is that of E[y], Var[y] by mu, sigma^2
+    jacobian, row = rng.normal(size=(10, 2, 2)), rng.normal(size=(10, 1, 2))
     columns = (jacobian[:, 0, 0], jacobian[:, 1, 0], jacobian[:, 0, 1], jacobian[:, 1, 1])
     got = moments.vector_jacobian_product(
         *(xp.asarray(a) for a in (row[:, 0, 0], row[:, 0, 1], *columns))
@@ -175,7 +180,10 @@ def derivatives(function, point):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_finite_input_gives_finite_moments(dtype):
-    """Means to +-1e30 and variances 0 to 1e30: no NaN, no infinity, no negative variance, no warning."""
+    """Means go to +-1e30 and variances from 0 to 1e30.
+
+    There is no NaN, no infinity, no negative variance, no warning.
+    """
     size = np.array([0, 1e-45, 1e-38, 1e-30, 1e-10, 1, 1e10, 1e30])
     mean, var = (g.ravel().astype(dtype) for g in np.meshgrid(np.concatenate([-size, size]), size))
     for slope in SLOPES:
@@ -200,14 +208,16 @@ def test_far_out_the_moments_are_normal_numbers_or_zero(dtype):
     got, *parts = (to_host(part) for part in moments.tail(t, xp.ones_like(t)))
     end = np.sqrt(-2 * moments.LOG_PDF_MIN[code])
     for part in parts:  # phi, P, G, V
-        assert ((part == 0) == (got > end)).mean() > 0.9999 and (
-            part[part > 0] >= least
-        ).all()  # one step may round
+        # one step may round
+        assert ((part == 0) == (got > end)).mean() > 0.9999 and (part[part > 0] >= least).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_million_random_inputs(dtype):
-    """Var >= 0 and Var[relu(x)] <= Var[x]: the textbook formula in float32 breaks each of these thousands of times."""
+    """Var >= 0 and Var[relu(x)] <= Var[x].
+
+    The textbook formula in float32 breaks each of these thousands of times.
+    """
     rng = np.random.default_rng(2)
     mean = xp.asarray(
         (rng.normal(size=1_000_000) * 10 ** rng.uniform(-3, 3, 1_000_000)).astype(dtype)

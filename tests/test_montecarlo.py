@@ -1,4 +1,4 @@
-"""The public check of layers: what it returns, and that it is right about what is right and wrong."""
+"""The public check of layers: what it returns, and that it tells what is right from wrong."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,10 @@ from adf.backend import to_host, xp
 
 
 def test_standard_errors_are_those_of_repetition():
-    """Over 200 repetitions of 1,000 samples the estimates scatter as the reported standard errors say (within 25 %)."""
+    """Over 200 repetitions of 1,000 samples the estimates scatter as reported.
+
+    The reported standard errors are right within 25 %.
+    """
     x = Gaussian(xp.asarray([[0.3, -1.0]]), xp.asarray([[1.0, 2.0]]))
     runs = [
         montecarlo.compare(adf.LeakyReLU(0.1), x, samples=1000, rng=seed) for seed in range(200)
@@ -63,7 +66,10 @@ def test_bad_arguments():
 
 
 def test_a_whole_network():
-    """A U-Net: ADF neglects correlations, and the comparison shows it: some |z| is large, the means are near."""
+    """In a U-Net, ADF neglects correlations.
+
+    The comparison shows it: some |z| is large, the means are near.
+    """
     rng = np.random.default_rng(0)
     mean = xp.asarray(rng.normal(size=(1, 1, 8, 8)))
     c = montecarlo.compare(

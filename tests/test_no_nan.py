@@ -40,7 +40,10 @@ def crops(step):
 
 
 def train(norm, learning_rate, noise_var, steps=STEPS):
-    """A small U-Net from scratch, and its loss at every step; train_step raises ValueError where one is not finite."""
+    """A small U-Net from scratch, and its loss at every step.
+
+    train_step raises ValueError where a loss is not finite.
+    """
     segmenter = adf.Segmenter(adf.UNet(1, 3, widths=(4, 8), norm=norm), noise_var=noise_var)
     optimizer = adf.Adam(segmenter.parameters(), learning_rate=learning_rate)
     return segmenter, [adf.train_step(segmenter, optimizer, *crops(step)) for step in range(steps)]
@@ -66,15 +69,16 @@ def test_every_loss_is_finite(norm, learning_rate, noise_var):
 
 
 def textbook_leaky_relu(mean, var, slope):
-    """The same moments as E[y^2] - E[y]^2, in the dtype of the input: what public ADF code computes."""
+    """The same moments as E[y^2] - E[y]^2, in the dtype of the input.
+
+    That is what public ADF code computes.
+    """
     mean, var, b = to_host(mean), to_host(var), 1 - slope
     sigma = np.sqrt(var)
     z = mean / sigma
     cdf, pdf = ndtr(z), np.exp(-0.5 * z * z) / (2 * np.pi) ** 0.5
-    first, second = (
-        mean * cdf + sigma * pdf,
-        (mean * mean + var) * cdf + mean * sigma * pdf,
-    )  # of max(x, 0)
+    # E[y] and E[y^2] of y = max(x, 0)
+    first, second = mean * cdf + sigma * pdf, (mean * mean + var) * cdf + mean * sigma * pdf
     y_mean = slope * mean + b * first
     y_var = slope**2 * (mean * mean + var) + (2 * slope * b + b * b) * second - y_mean * y_mean
     return xp.asarray(y_mean), xp.asarray(y_var)
@@ -83,7 +87,10 @@ def textbook_leaky_relu(mean, var, slope):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "batch norm"])
 def test_the_textbook_variance_does_produce_one(norm, monkeypatch):
-    """The control: with variances that cancel, and no floor, the training is stopped: by one below 0, or by a NaN."""
+    """The control: with variances that cancel, and no floor, the training is stopped.
+
+    A variance below 0 or a NaN stops it.
+    """
 
     def textbook(mean, var, slope):
         return *textbook_leaky_relu(mean, var, slope), *adf.moments.leaky_relu_derivatives(

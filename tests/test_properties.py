@@ -1,7 +1,8 @@
-"""What holds for every layer, shape, dtype and scale: hypothesis draws them and looks for a counterexample.
+"""What holds for every layer, shape, dtype and scale.
 
-Inputs are arranged by a seed from a short list of drawn numbers, so that extremes meet in one window, and a failure
-shrinks to few of them. Means reach +-1e30 and variances 1e30, which weights near 1 keep inside float32; where a layer
+hypothesis draws them and looks for a counterexample. Inputs are arranged by a seed from a short
+list of drawn numbers, so that extremes meet in one window, and a failure shrinks to few of them.
+Means reach +-1e30 and variances 1e30, which weights near 1 keep inside float32; where a layer
 squares means (BatchNorm2d, Dropout) they reach 1e15.
 """
 
@@ -19,7 +20,8 @@ from adf import Gaussian, moments
 from adf.backend import name as backend_name
 from adf.backend import to_host, xp
 
-# Nothing here depends on a clock or on chance: no deadline, no health check of speed, the same examples every time.
+# Nothing here depends on a clock or on chance: there is no deadline and no health check of speed,
+# and the examples are the same every time.
 SETTINGS = {"deadline": None, "derandomize": True, "suppress_health_check": [HealthCheck.too_slow]}
 few = settings(max_examples=60, **SETTINGS)
 many = settings(max_examples=200, **SETTINGS)
@@ -255,7 +257,10 @@ def standard_normal(rng, shape, dtype):
 
 
 def assert_sound(g, x, shape, variances=True):
-    """Of this shape, in x's dtype, with a variance where x has one; finite; no negative variance."""
+    """g has this shape and x's dtype, and a variance where x has one.
+
+    It is finite, and no variance is negative.
+    """
     assert (g.var is None) == (x.var is None)
     for field in g:
         if field is not None:
@@ -296,9 +301,8 @@ def test_sound_at_any_shape_and_scale(name, data):
     )
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in LAYERS if name != "Dropout"]
-)  # whose variance comes from the mean
+# the variance of Dropout comes from the mean
+@pytest.mark.parametrize("name", [name for name in LAYERS if name != "Dropout"])
 @few
 @given(data=st.data())
 def test_no_variance_is_a_point_mass(name, data):
@@ -326,7 +330,10 @@ def test_linear_layers_take_no_variance_from_the_mean(name, data):
 @few
 @given(data=st.data(), exponent=st.integers(-6, 6))
 def test_scaling_by_a_power_of_two(name, data, exponent):
-    """c x has the moments c E and c^2 Var, to the bit for c a power of two where nothing leaves the normal range."""
+    """c x has the moments c E and c^2 Var, for c a power of two.
+
+    They are so to the bit where nothing leaves the normal range.
+    """
     layer, shape, _ = data.draw(LAYERS[name])
     dtype, rng, c = data.draw(dtypes), np.random.default_rng(data.draw(seeds)), 2.0**exponent
     if getattr(layer, "bias", None) is not None:
@@ -343,7 +350,10 @@ def test_scaling_by_a_power_of_two(name, data, exponent):
 
 @st.composite
 def related(draw, count):
-    """`count` Gaussians of one dtype and shape, 64 numbers each; every other time within a few sigma of each other."""
+    """`count` Gaussians of one dtype and shape, 64 numbers each.
+
+    Every other time they are within a few sigma of each other.
+    """
     dtype, shape = draw(dtypes), (64,)
     fields = [tuple(draw(gaussians(dtype, shape, point=False))) for _ in range(count)]
     if draw(st.booleans()):
@@ -358,7 +368,10 @@ def related(draw, count):
 @many
 @given(x=related(1), slope=slopes)
 def test_a_kink_takes_variance_away(x, slope):
-    """Var[relu(x)] <= Var[x] to the bit, and for any slope (a contraction) up to rounding; E[y] >= the kink of E[x]."""
+    """Var[relu(x)] <= Var[x] to the bit, and for any slope (a contraction) up to rounding.
+
+    E[y] >= the kink of E[x].
+    """
     (x,) = x
     mean, var = (to_host(f) for f in moments.leaky_relu(*x, 0.0))
     assert (var >= 0).all() and (var <= to_host(x.var)).all()
@@ -385,15 +398,17 @@ def test_a_maximum_lies_above_both_and_knows_no_order(pair):
     assert_same([mean], [mean_2])
     both = to_host(a.var).astype("float64") + to_host(b.var)
     assert (np.abs(var.astype("float64") - var_2) <= 16 * eps * both + smallest).all()
-    assert (
-        var <= both * (1 + 4 * eps) + smallest
-    ).all()  # Efron-Stein: max changes by no more than its arguments do
+    # Efron-Stein: max changes by no more than its arguments do
+    assert (var <= both * (1 + 4 * eps) + smallest).all()
 
 
 @many
 @given(pair=related(2))
 def test_the_derivatives_of_a_maximum_know_no_order(pair):
-    """Those by a and by b change places with a and b; only of two equal point masses the first takes all."""
+    """Those by a and by b change places with a and b.
+
+    Only of two equal point masses the first takes all.
+    """
     a, b = pair
     one, other = (
         [to_host(d) for d in moments.maximum_derivatives(*x, *y)] for x, y in ((a, b), (b, a))
@@ -422,7 +437,10 @@ def test_a_pooled_maximum_lies_above_every_mean(data):
 @few
 @given(data=st.data(), exponent=st.integers(-3, 6))
 def test_batch_norm_forgets_shift_and_scale(data, exponent):
-    """Training: k (x - m) of c x + d is that of x, where eps is nothing beside the total variance."""
+    """In training, k (x - m) of c x + d is that of x.
+
+    This holds where eps is nothing beside the total variance.
+    """
     layer, shape, _ = data.draw(LAYERS["BatchNorm2d"])
     layer = with_dtype(layer, "float64")
     layer.eps, rng = 0.0, np.random.default_rng(data.draw(seeds))
@@ -569,7 +587,10 @@ def test_the_head_is_sound_at_any_scale(data, raw):
 
 
 def test_the_search_finds_the_textbook_variance():
-    """The control: with Var[y] = E[y^2] - E[y]^2 a counterexample to Var[relu(x)] <= Var[x] is found."""
+    """The control: with Var[y] = E[y^2] - E[y]^2 the search finds a counterexample.
+
+    It is one to Var[relu(x)] <= Var[x].
+    """
 
     @settings(few, report_multiple_bugs=False)
     @given(x=related(1))

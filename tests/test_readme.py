@@ -23,6 +23,25 @@ def test_links_and_files_exist():
         assert (ROOT / path).exists(), path
 
 
+READING = """
+adf/gaussian.py adf/engine/plain.py adf/moments.py
+adf/layers/layer.py adf/layers/linear.py adf/layers/activation.py adf/layers/pooling.py
+adf/layers/normalization.py adf/layers/compose.py
+adf/dirichlet.py adf/models/network.py adf/models/unet.py adf/segmenter.py adf/training.py
+""".split()
+
+
+def test_the_theory_can_be_read_in_an_afternoon():
+    """The list has these files in this order, their lines to the nearest ten, at most 1,500."""
+    rows = re.findall(r"^\[`(adf/[\w/]+\.py)`\]\(\1\) \| (\d+) \|.*\]\((.+)\)$", TEXT, re.MULTILINE)
+    assert [path for path, _, _ in rows] == READING
+    lines = {path: len((ROOT / path).read_text().splitlines()) for path in READING}
+    for path, stated, lesson in rows:
+        assert abs(lines[path] - int(stated)) <= 5, f"{path} has {lines[path]} lines"
+        assert (ROOT / lesson).exists()
+    assert sum(lines.values()) <= 1500
+
+
 def test_python_runs(capsys):
     """Every block, one after the other; the training of the first is cut to two steps."""
     mean = adf.backend.xp.asarray(np.random.default_rng(0).normal(size=(2, 3)))

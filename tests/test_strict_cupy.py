@@ -1,4 +1,7 @@
-"""The numeric core under a stand-in that is as strict as CuPy: what a GPU would refuse, refused without one."""
+"""The numeric core under a stand-in that is as strict as CuPy.
+
+What a GPU would refuse is refused without one.
+"""
 
 import ast
 import inspect
@@ -23,16 +26,16 @@ from adf.backend import to_host, xp
 from adf.gradients import cast, random_like
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
-ADVICE = "check that CuPy has it (dir(cupy) and inspect.signature work without a GPU), then add it to strict_cupy.py"
+ADVICE = (
+    "check that CuPy has it (dir(cupy) and inspect.signature work without a GPU), "
+    "then add it to strict_cupy.py"
+)
 NETWORKS = {
     "UNet": lambda: adf.UNet(1, 3, widths=(3, 4), norm=True),
     "DeepLabV3Plus": lambda: adf.DeepLabV3Plus(1, 3, widths=(4, 4, 6), pyramid=4, decoder=4),
 }
-IMAGES, BATCHES, PREDICTED = (
-    6,
-    2,
-    2,
-)  # images and micro-batches of a training step; images of a prediction
+# images and micro-batches of a training step; images of a prediction
+IMAGES, BATCHES, PREDICTED = 6, 2, 2
 MODULES = strict_cupy.modules()
 FAKE, FAKE_SPECIAL = MODULES["cupy"], MODULES["cupyx.scipy.special"]
 
@@ -99,7 +102,10 @@ def test_the_names_are_those_of_cupy():
 
 
 def answers():
-    """Name -> array of layers, head, losses and networks, each checked to be the backend's; and what waited."""
+    """Name -> array of layers, head, losses and networks, and what waited.
+
+    Each array is checked to be the backend's.
+    """
     found = {}
 
     def note(name, *arrays):
@@ -155,7 +161,10 @@ def head(dtype):
 
 
 def step(name, dtype, found):
-    """A step of training from NumPy images, then a prediction; what waited for the host goes into `found`."""
+    """A step of training from NumPy images, then a prediction.
+
+    What waited for the host goes into `found`.
+    """
     rng, model = np.random.default_rng(2), adf.Segmenter(NETWORKS[name](), 1e-2)
     for p in (*model.parameters(), *model.network.statistics()):
         p.value = p.value.astype(dtype)
@@ -191,7 +200,10 @@ def found(tmp_path_factory):
 
 
 def test_the_stand_in_agrees_with_numpy(found):
-    """Dtypes and shapes too. It computes with NumPy: what may differ is what depends on the backend."""
+    """It does so in dtypes and shapes, too.
+
+    It computes with NumPy: what may differ is what depends on the backend.
+    """
     assert found["numpy"].keys() == found["cupy"].keys() and len(found["numpy"]) > 1000
     for name, want in found["numpy"].items():
         if not name.startswith("waits"):
@@ -204,9 +216,11 @@ def test_the_stand_in_agrees_with_numpy(found):
 
 @pytest.mark.parametrize("name, upsamples", [("UNet", 0), ("DeepLabV3Plus", 2)])
 def test_what_waits_for_the_host(found, name, upsamples):
-    """Images and labels are checked on the host, where they come from. train_step waits once, for the loss; predict for
-    the fields of a Prediction. To the device: images, the labels of every micro-batch, two matrices per Upsample and
-    pass."""
+    """Images and labels are checked on the host, where they come from.
+
+    train_step waits once, for the loss; predict waits for the fields of a Prediction. To the device
+    go images, the labels of every micro-batch, and two matrices per Upsample and pass.
+    """
     seen = json.loads(str(found["cupy"][f"waits, train_step of {name}"]))
     assert seen == {"get": 1, "upload": 1 + BATCHES + 2 * upsamples * BATCHES}
     seen = json.loads(str(found["cupy"][f"waits, predict of {name}"]))

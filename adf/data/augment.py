@@ -1,84 +1,98 @@
-"""What a network is shown of an image: crops; in training turned, mirrored and with another contrast curve."""
+"""What a network is shown of an image: crops.
+
+In training they are also turned or mirrored, and given another contrast curve.
+"""
 
 import numpy as np
 
 from .sample import Sample
 
-SIDE = 128  # of a crop
-GAMMA = 0.7, 1.4
+SIDE = 128  # px, of a crop
+GAMMA = 0.7, 1.4  # the range of the exponent that bends the contrast
+# Kind of augmentation -> the symmetries of the square that it draws from, as _turned counts them.
 SYMMETRIES = {
     "none": (),
     "flip": (0, 4),
     "dihedral": range(8),
-}  # of the square; from 4 on mirrored, see _turned
+}
 
 
 def random_crop(sample: Sample, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Image and labels of a crop at any place in the sample, all equally likely. A smaller image is reflected first."""
+    """The image and labels of a crop from the sample; every place in it is equally likely.
+
+    A sample smaller than a crop is first reflected at its edges.
+    """
     sample = _reflected(sample)
-    crop = _cut(sample, *(rng.integers(length - SIDE + 1) for length in sample.image.shape))
+    corner = (rng.integers(length - SIDE + 1) for length in sample.image.shape)
+    crop = _cut(sample, *corner)
     return crop.image, crop.labels
 
 
 def grid(sample: Sample) -> list[Sample]:
-    """As many whole crops as fit side by side, centred, at least one; NAME (row, column), from 0, where they are more.
+    """As many whole crops as fit side by side into the sample, centred, at least one.
 
-    What is left over at the edges is dropped. An image smaller than a crop is reflected at its edges.
+    What is left over at the edges is dropped. A sample smaller than a crop is first reflected at
+    its edges. Several crops are named NAME (row, column), counted from 0; a single one keeps NAME.
     """
     sample = _reflected(sample)
     rows, columns = (length // SIDE for length in sample.image.shape)
+    # Half of what is left over lies before the first crop, so that the grid is centred.
     top, left = (length % SIDE // 2 for length in sample.image.shape)
-    crops = {
-        (i, j): _cut(sample, top + SIDE * i, left + SIDE * j)
-        for i in range(rows)
-        for j in range(columns)
-    }
+    places = [(i, j) for i in range(rows) for j in range(columns)]
+    crops = [_cut(sample, top + SIDE * i, left + SIDE * j) for i, j in places]
+    if len(crops) == 1:
+        return crops
     return [
-        c._replace(name=f"{c.name} {place}") if len(crops) > 1 else c for place, c in crops.items()
+        crop._replace(name=f"{crop.name} {place}")
+        for crop, place in zip(crops, places, strict=True)
     ]
 
 
 def augment(images, labels, kind, rng):
     """Images (N, 1, H, H) and labels (N, H, H), changed image by image, each change as likely.
 
-    kind "none": as they are. "flip": mirrored left to right or not, for what has an upper and a lower end, as traps
-    have. "dihedral": one of the 8 symmetries of the square, for what has no direction. Labels go along. In both, a
-    gamma: greys rescaled to 0..1, raised to a power log-uniform in GAMMA, scaled back to their range. Not gain and
-    offset: every image is normalised afterwards, which undoes them. The inputs are left as they are, dtypes kept; a
-    constant image stays so. Raises ValueError on other shapes.
+    kind "none" leaves them as they are. "flip" mirrors left to right or does not, for what has an
+    upper and a lower end, as traps have. "dihedral" applies one of the 8 symmetries of the square,
+    for what has no direction. The labels are moved with their image. Both kinds also bend the
+    contrast: greys are rescaled to 0..1, raised to a power log-uniform in GAMMA, and scaled back to
+    their range. Gain and offset are not changed: every image is normalised afterwards, which would
+    undo that. The inputs are not written to, and dtypes are kept; a constant image stays constant.
+    Raises ValueError on other shapes.
     """
     if kind == "none":
         return images, labels
-    if (
-        images.ndim != 4
-        or images.shape[2] != images.shape[3]
-        or labels.shape != (len(images), *images.shape[2:])
-    ):
-        raise ValueError(
-            f"augment expects square images (N, 1, H, H) and labels (N, H, H), got {images.shape} and {labels.shape}"
-        )
-    turns = rng.choice(SYMMETRIES[kind], size=len(images))
+    _check_square(images, labels)
+    symmetries = rng.choice(SYMMETRIES[kind], size=len(images))
     gammas = np.exp(rng.uniform(*np.log(GAMMA), size=len(images)))
-    moved = np.empty_like(images), np.empty_like(labels)
-    for i, (turn, gamma) in enumerate(zip(turns, gammas, strict=True)):
-        moved[0][i], moved[1][i] = (
-            _turned(_curved(images[i], gamma), turn),
-            _turned(labels[i], turn),
+    # Arrays of the inputs' dtypes: writing into them converts the float64 of _curved back.
+    moved_images = np.empty_like(images)
+    moved_labels = np.empty_like(labels)
+    for i, (symmetry, gamma) in enumerate(zip(symmetries, gammas, strict=True)):
+        moved_images[i] = _turned(_curved(images[i], gamma), symmetry)
+        moved_labels[i] = _turned(labels[i], symmetry)
+    return moved_images, moved_labels
+
+
+def _check_square(images, labels):
+    square = images.ndim == 4 and images.shape[2] == images.shape[3]
+    if not square or labels.shape != (len(images), *images.shape[2:]):
+        raise ValueError(
+            "augment expects square images (N, 1, H, H) and labels (N, H, H), "
+            f"got {images.shape} and {labels.shape}"
         )
-    return moved
 
 
-def _turned(image, turn):
-    """The last two axes turned by quarters 0 to 3; from 4 on mirrored, too."""
-    image = np.rot90(image, turn % 4, axes=(-2, -1))
-    return image[..., ::-1] if turn >= 4 else image
+def _turned(image, symmetry):
+    """The last two axes turned by 0 to 3 quarters; symmetries from 4 on are mirrored, too."""
+    image = np.rot90(image, symmetry % 4, axes=(-2, -1))
+    return image[..., ::-1] if symmetry >= 4 else image
 
 
 def _curved(image, gamma):
-    """In float64; where the image is constant its range is 0."""
+    """The image in float64 with its contrast bent by an exponent; its range stays."""
     low = np.float64(image.min())
     span = image.max() - low
-    return low + span * ((image - low) / (span or 1)) ** gamma
+    return low + span * ((image - low) / (span or 1)) ** gamma  # a constant image has the span 0
 
 
 def _reflected(sample: Sample) -> Sample:
@@ -87,14 +101,16 @@ def _reflected(sample: Sample) -> Sample:
     if not any(missing):
         return sample
     widths = [(n // 2, n - n // 2) for n in missing]
-    image, labels = (
-        None if a is None else np.pad(a, widths, "symmetric") for a in (sample.image, sample.labels)
-    )
-    return sample._replace(image=image, labels=labels)
+    return _changed(sample, lambda array: np.pad(array, widths, "symmetric"))
 
 
 def _cut(sample: Sample, top: int, left: int) -> Sample:
+    return _changed(sample, lambda array: array[top:, left:][:SIDE, :SIDE])
+
+
+def _changed(sample: Sample, change) -> Sample:
+    """The sample with its image and, where there are any, its labels put through one function."""
     image, labels = (
-        None if a is None else a[top:, left:][:SIDE, :SIDE] for a in (sample.image, sample.labels)
+        None if array is None else change(array) for array in (sample.image, sample.labels)
     )
     return sample._replace(image=image, labels=labels)

@@ -1,32 +1,30 @@
-"""How a brightfield microscope shows a body: the contour as a curve of greys over depth, the light, the camera.
+"""How a brightfield microscope shows a body: a contour of greys over depth, the light, the camera.
 
-A convex body is its support function h(u) = max of p.u over its points p, sampled at 32 directions u. The signed
-distance of a pixel p to the contour (positive inside: the depth) is then min over u of h(u) - p.u; a maximum of
-two h is the convex hull of two bodies, a sum their rounding of each other, a maximum of two depths their union.
+A convex body is its support function h(u) = max of p.u over its points p, sampled at 32 directions
+u. The signed distance of a pixel p to the contour (positive inside: the depth) is then min over u
+of h(u) - p.u; a maximum of two h is the convex hull of two bodies, a sum their rounding of each
+other, a maximum of two depths their union.
 
 Lengths are pixels of a 128 x 128 image, greys are standard deviations of an image.
 """
 
 import numpy as np
 
-SIZE = 128
+SIZE = 128  # px, of a side of an image
 MARGIN = 22  # px outside a contour at which the widest halo has faded
-STEP = (
-    1 / 16
-)  # px of depth between two entries of a curve: the steepest rim changes by 0.1 from one to the next
-DIRECTIONS = np.arange(32, dtype=np.float32) * np.float32(
-    np.pi / 16
-)  # 32: a circle of radius 24 is true to 0.12 px
-NORMALS = np.stack([np.cos(DIRECTIONS), np.sin(DIRECTIONS)], axis=1)
-PIXELS = np.arange(SIZE, dtype=np.float32)
-DEPTHS = np.arange(-MARGIN, SIZE / 2, STEP, dtype=np.float32)
+# px of depth between two entries of a curve: the steepest rim changes by 0.1 from one to the next.
+STEP = 1 / 16
+# With 32 directions a circle of radius 24 is true to 0.12 px.
+DIRECTIONS = np.arange(32, dtype=np.float32) * np.float32(np.pi / 16)
+NORMALS = np.stack([np.cos(DIRECTIONS), np.sin(DIRECTIONS)], axis=1)  # (32, 2): x and y of each u
+PIXELS = np.arange(SIZE, dtype=np.float32)  # the coordinates of rows and of columns
+DEPTHS = np.arange(-MARGIN, SIZE / 2, STEP, dtype=np.float32)  # px, of the entries of a curve
 
 
 def ellipse(rx, ry, angle=0.0):
-    """The support function of an ellipse with half axes rx and ry, the first at an angle to the x axis."""
-    return np.hypot(rx * np.cos(DIRECTIONS - angle), ry * np.sin(DIRECTIONS - angle)).astype(
-        np.float32
-    )
+    """The support function of an ellipse with half axes rx, at an angle to the x axis, and ry."""
+    h = np.hypot(rx * np.cos(DIRECTIONS - angle), ry * np.sin(DIRECTIONS - angle))
+    return h.astype(np.float32)
 
 
 def hull(points, radius=0.0):
@@ -36,17 +34,23 @@ def hull(points, radius=0.0):
 
 def turn(points, angle):
     """Points turned about the origin."""
-    c, s = np.cos(angle), np.sin(angle)
+    c = np.cos(angle)
+    s = np.sin(angle)
     return np.asarray(points) @ np.array([[c, s], [-s, c]])
 
 
 def window(bodies, margin=0):
-    """Rows and columns within a margin of the bodies, inside the image. Bodies are (x, y, support function)."""
-    left, right = min(x - h[16] for x, y, h in bodies), max(x + h[0] for x, y, h in bodies)
-    top, bottom = min(y - h[24] for x, y, h in bodies), max(y + h[8] for x, y, h in bodies)
-    low, high = np.clip(
-        [[top - margin, left - margin], [bottom + margin + 1, right + margin + 1]], 0, SIZE
-    ).astype(int)
+    """Rows and columns within a margin of the bodies, inside the image.
+
+    Bodies are (x, y, support function).
+    """
+    # Directions 0, 8, 16 and 24 are right, down, left and up.
+    left = min(x - h[16] for x, y, h in bodies)
+    right = max(x + h[0] for x, y, h in bodies)
+    top = min(y - h[24] for x, y, h in bodies)
+    bottom = max(y + h[8] for x, y, h in bodies)
+    corners = [[top - margin, left - margin], [bottom + margin + 1, right + margin + 1]]
+    low, high = np.clip(corners, 0, SIZE).astype(int)
     return slice(low[0], high[0]), slice(low[1], high[1])
 
 
@@ -66,12 +70,13 @@ def _bell(x, below, above):
 
 
 def contour(halo, reach, rim, width, line, shade, fade, fill, blur):
-    """Two curves over DEPTHS: the grey of a contour under even light, and what slanting light adds on the far side.
+    """Two curves over DEPTHS: the grey of a contour in even light, and what slanting light adds.
 
-    From outside in: a bright halo that reaches out, a dark rim, a thin bright line, a shade that fades, a fill.
-    Depth 0 lies where the halo turns into the rim: there the published masks and boxes have their border. Blur, 1 in
-    focus, stretches the widths, and the border then lies about 1 px further inside at 1.4 (measured on boxes).
-    Negative line and shade mean none.
+    The second curve is added on the far side. From outside in there are a bright halo that reaches
+    out, a dark rim, a thin bright line, a shade that fades, and a fill. Depth 0 lies where the halo
+    turns into the rim: there the published masks and boxes have their border. Blur is 1 in focus;
+    more of it stretches the widths, and at 1.4 the border lies about 1 px further inside (measured
+    on boxes). A negative line or shade means none.
     """
     x = (DEPTHS + np.float32(2.5 * max(blur - 1, 0))) / np.float32(blur)
     inside = 1 / (1 + np.exp(np.minimum((2 - x) / 0.5, 80)))
@@ -80,88 +85,100 @@ def contour(halo, reach, rim, width, line, shade, fade, fill, blur):
     line = max(line, 0) * _bell(x - 4.2, 0.9, 1.1)
     shade = -max(shade, 0) * inside * _bell(x - 5.5, 9, fade)
     even = halo + rim + line + shade + fill * inside
-    slant = (
-        0.4 * halo + rim + line - shade
-    )  # measured: a deeper rim on one side, a deeper shade on the other
+    # Measured: the rim is deeper on one side, the shade on the other.
+    slant = 0.4 * halo + rim + line - shade
+    # The curves start at 0, so that no edge shows where the drawing of an object ends.
     fading = np.clip((DEPTHS + MARGIN) / 6, 0, 1)
     return (fading * even).astype(np.float32), (fading * slant).astype(np.float32)
 
 
 def _outer(high, wide):
-    """Sum over k of the outer products of high[k] and wide[k]. Not by BLAS: its last bit depends on its threads."""
+    """Sum over k of the outer products of high[k] and wide[k].
+
+    It does without BLAS, whose last bit depends on its number of threads.
+    """
     return np.einsum("ky,kx->yx", high, wide)
 
 
 def smooth(rng, waves):
-    """A random field of standard deviation about 1 that wavers a number of times across the image."""
+    """A random field of standard deviation about 1 with a number of waves across the image."""
     x = (PIXELS + 0.5) * (waves / SIZE) - np.arange(-1, waves + 2, dtype=np.float32)[:, None]
     basis = np.exp(-1.2 * np.square(x))
     basis /= np.sqrt(np.square(basis).sum(axis=0))
-    return _outer(
-        basis, _outer(rng.standard_normal((waves + 3, waves + 3), dtype=np.float32), basis)
-    )
+    heights = rng.standard_normal((waves + 3, waves + 3), dtype=np.float32)
+    return _outer(basis, _outer(heights, basis))
 
 
 def blobs(items):
     """The sum of Gaussian blobs (x, y, width along x, width along y, grey)."""
     x, y, wide, high, grey = np.array(items, np.float32).reshape(-1, 5, 1).swapaxes(0, 1)
-    return _outer(
-        grey * np.exp(-0.5 * np.square((PIXELS - y) / high)),
-        np.exp(-0.5 * np.square((PIXELS - x) / wide)),
-    )
+    along_y = grey * np.exp(-0.5 * np.square((PIXELS - y) / high))
+    along_x = np.exp(-0.5 * np.square((PIXELS - x) / wide))
+    return _outer(along_y, along_x)
 
 
 def camera_noise(rng):
-    """Noise of standard deviation 1, correlated between neighbours by 0.2 to 0.55 as after a resize (0.45 measured)."""
-    noise, side = (
-        rng.standard_normal((SIZE, SIZE), dtype=np.float32),
-        np.float32(rng.uniform(0.1, 0.33)),
-    )
+    """Noise of standard deviation 1, correlated between neighbours by 0.2 to 0.55.
+
+    A resize leaves such a correlation (0.45 measured).
+    """
+    noise = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
+    side = np.float32(rng.uniform(0.1, 0.33))
     noise[1:-1] = noise[1:-1] + side * (noise[:-2] + noise[2:])
     noise[:, 1:-1] = noise[:, 1:-1] + side * (noise[:, :-2] + noise[:, 2:])
     return noise / (1 + 2 * side * side)
 
 
 class Slide:
-    """An image in the making: greys, labels, and the depth in the deepest object that each pixel has so far.
+    """An image in the making: its greys, its labels, and the depth of each pixel.
 
-    All objects of an image share the direction and slant of the light, an unevenness of contours and a texture.
+    The depth of a pixel is the largest of its depths in all objects drawn so far. All objects share
+    the direction and slant of the light, an unevenness of contours and a texture.
     """
 
     def __init__(self, rng):
         self.grey = np.zeros((SIZE, SIZE), np.float32)
         self.labels = np.zeros((SIZE, SIZE), np.uint8)
         self.depth = np.full((SIZE, SIZE), -SIZE, np.float32)
-        self.light = rng.uniform(0, 0.6) * turn([1, 0], rng.uniform(0, 2 * np.pi)).astype(
-            np.float32
-        )
+        # The light is a vector to the far side of an object; its length is the slant, 0 to 0.6.
+        slant = rng.uniform(0, 0.6)
+        self.light = slant * turn([1, 0], rng.uniform(0, 2 * np.pi)).astype(np.float32)
         self.unevenness = rng.uniform(0, 0.6) * smooth(rng, 12)  # px
         self.texture = smooth(rng, 40)
 
     def draw(self, bodies, label, curves, grain):
-        """Draw the union of bodies as one object, pressed flat where it meets what is there already."""
-        rows, columns = place = window(bodies, MARGIN)
-        depth = depth_of(bodies, rows, columns) + self.unevenness[place]
-        depth = np.minimum(depth, -0.6 - self.depth[place])
+        """Draws the union of bodies as one object.
+
+        It is pressed flat where it meets what has been drawn before. curves: from `contour`.
+        grain: how much of the texture shows inside the object.
+        """
+        area = window(bodies, MARGIN)
+        rows, columns = area
+        depth = depth_of(bodies, rows, columns) + self.unevenness[area]
+        # Pressed flat: 0.6 px stay between its contour and those of earlier objects.
+        depth = np.minimum(depth, -0.6 - self.depth[area])
         index = np.clip((depth + MARGIN) / STEP, 0, DEPTHS.size - 1).astype(np.intp)
-        (x, y, h), (even, slant) = bodies[0], curves
-        side = self.light / h.mean()
-        side = side[0] * (PIXELS[columns] - np.float32(x)) + side[1] * (
-            PIXELS[rows, None] - np.float32(y)
-        )
-        self.grey[place] += even[index] + side * slant[index]
-        self.grey[place] += np.float32(grain) * self.texture[place] * np.clip(depth / 2 - 1, 0, 1)
-        self.labels[place][depth > 0] = label
-        self.depth[place] = np.maximum(self.depth[place], depth)
+        # How far a pixel lies on the far side of the first body, 1 at the contour, times the slant.
+        x, y, h = bodies[0]
+        light = self.light / h.mean()
+        across = light[0] * (PIXELS[columns] - np.float32(x))
+        far = across + light[1] * (PIXELS[rows, None] - np.float32(y))
+        even, slant = curves
+        self.grey[area] += even[index] + far * slant[index]
+        # The texture sets in between 2 and 4 px below the contour.
+        self.grey[area] += np.float32(grain) * self.texture[area] * np.clip(depth / 2 - 1, 0, 1)
+        self.labels[area][depth > 0] = label
+        self.depth[area] = np.maximum(self.depth[area], depth)
 
     def room(self, body):
-        """Which share of a body's pixels in the image is still free; 0 where less than 40 pixels would be seen."""
-        rows, columns = (
-            slice(s.start, s.stop, 2) for s in window([body])
-        )  # every other pixel will do
+        """The share of a body's pixels in the image that is still free.
+
+        It is 0 where no more than about 40 pixels would be seen.
+        """
+        # Every other row and column will do: the share need not be exact.
+        rows, columns = (slice(s.start, s.stop, 2) for s in window([body]))
         inside = depth_of([body], rows, columns) > 0
-        return (
-            (inside & (self.depth[rows, columns] < 0)).sum() / inside.sum()
-            if inside.sum() > 10
-            else 0
-        )
+        if inside.sum() <= 10:
+            return 0
+        free = self.depth[rows, columns] < 0
+        return (inside & free).sum() / inside.sum()

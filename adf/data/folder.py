@@ -2,9 +2,11 @@
 
     FOLDER/[train/ val/ test/]
         images/NAME.png  (H, W)  any size; also .tif, .tiff, .npy, .pt
-        labels/NAME.png  (H, W)  integers of the image's size, in any of the formats; may be missing for some images
+        labels/NAME.png  (H, W)  integers of the image's size, in any of the formats;
+                                 may be missing for some images
 
-Labels are instances: 0 is background, every other value an object, whichever. With `classes` they are class indices.
+Labels are instances: 0 is background, every other value an object, whichever value that is.
+With `classes` they are class indices.
 """
 
 from pathlib import Path
@@ -17,7 +19,11 @@ from .sample import SPLITS, Sample
 
 
 def parts(path, inside: str) -> dict[str, Path]:
-    """Split -> folder: train/, val/ and test/ where they hold `inside`/, else all as train where it does, else none."""
+    """Split -> folder that holds `inside`/.
+
+    These are those of train/, val/ and test/ that hold it; if none does, the folder itself as
+    train, if it holds it; else there are none.
+    """
     path = Path(path)
     splits = {split: path / split for split in SPLITS if (path / split / inside).is_dir()}
     return splits or {split: path for split in SPLITS[:1] if (path / inside).is_dir()}
@@ -33,28 +39,36 @@ def class_names(classes: int | None = None) -> tuple[str, ...]:
 
 
 def read_folder(folder, classes: int | None = None) -> list[Sample]:
-    """Every image of a folder, sorted by name: (H, W) float32 at its own size, of mean 0 and standard deviation 1, with
-    labels (H, W) uint8 below the number of classes, or None where there is no file of that name.
+    """Every image of a folder, sorted by name, with its labels.
 
-    ValueError, in one line, for a file that is damaged, has no partner or two, or does not match it.
+    Images are (H, W) float32 at their own size, of mean 0 and standard deviation 1; labels are
+    (H, W) uint8 below the number of classes, or None where there is no file of that name.
+    Raises ValueError, in one line, for a file that is damaged, has no partner or two, or does not
+    match it.
     """
-    class_names(classes)
+    class_names(classes)  # refuses a wrong number before any file is read
     folder = Path(folder)
-    images, labels = _files(folder / "images"), _files(folder / "labels")
+    images = _files(folder / "images")
+    labels = _files(folder / "labels")
     if not images:
         raise ValueError(
             f"{folder / 'images'}: expected images, got none; an empty folder, or a wrong path?"
         )
-    extra = sorted(labels.keys() - images.keys())
-    if extra:
+    # An image may lack labels, but labels without an image are a mistake in the folder.
+    unpaired = sorted(labels.keys() - images.keys())
+    if unpaired:
         raise ValueError(
-            f"{labels[extra[0]]}: expected an image in images/ of that name, got none; renamed, deleted?"
+            f"{labels[unpaired[0]]}: expected an image in images/ of that name, got none; "
+            "renamed, deleted?"
         )
     return [_read_sample(images[name], labels.get(name), classes) for name in sorted(images)]
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Name -> file; hidden files are left out. Other kinds of files are in: an image must not be missed silently."""
+    """Name -> file, without hidden files.
+
+    Files of unknown formats are among them and fail when read: no image is missed silently.
+    """
     files: dict[str, Path] = {}
     for file in sorted(folder.glob("[!.]*")):
         if file.stem in files:
@@ -72,7 +86,7 @@ def _read_sample(path: Path, labels_path: Path | None, classes: int | None) -> S
 
 
 def _read_labels(path: Path, shape: tuple[int, int], classes: int | None) -> np.ndarray:
-    """(H, W) uint8 class indices, of instances 0 and 1; `shape` is the image's."""
+    """(H, W) uint8: class indices, or 0 and 1 made of instances. `shape` is the image's."""
     labels = read_labels(path)
     if labels.shape != shape:
         raise ValueError(
@@ -80,6 +94,7 @@ def _read_labels(path: Path, shape: tuple[int, int], classes: int | None) -> np.
         )
     if classes is None:
         return (labels != 0).astype(np.uint8)
+    # Values are compared before uint8 would wrap them round.
     wrong = labels[(labels < 0) | (labels >= classes)]
     if wrong.size:
         cause = "saved as 0 and 255, or instances?"

@@ -1,7 +1,8 @@
-"""Where training, validation and test images come from: a generator, without end or a fixed set of it, or a folder.
+"""Where training, validation and test images come from.
 
-A source has `class_names`, and its training batches are functions of step, size and seed alone: a run that is killed
-and resumed sees what it would have seen.
+A source is a generator without end, a fixed set that it made, or a folder. It has `class_names`,
+and its training batches are functions of step, size and seed alone: a run that is killed and
+resumed sees what it would have seen.
 """
 
 import functools
@@ -15,37 +16,53 @@ from .folder import class_names, parts, read_folder
 from .sample import Sample
 
 CLASS_NAMES = ("background", "trap", "cell")
-VALIDATION, TEST = 1_000_000_000, 2_000_000_000  # added to a seed: images that no training has seen
+VALIDATION = 1_000_000_000  # is added to a seed: images that no training has seen
+TEST = 2_000_000_000  # is added to a seed: images that neither training nor validation has seen
 DATA_SET = 3_000_000_000  # the seed of the fixed sets, the same for every training
 HELD_OUT = 64  # synthetic images to validate or test on
-CROP, AUGMENT = 1, 2  # random streams of their own beside that of the order, (seed, epoch)
+# Random streams of their own beside that of the order of images, which is (seed, epoch).
+CROP = 1
+AUGMENT = 2
 
 
 def open_source(text, classes=None, augment="flip"):
-    """`synthetic`, `synthetic:COUNT`, or the path of a folder: images/ and labels/, or in the published format.
+    """The source that a text names.
 
-    classes: how many, for labels/ that hold class indices; None for instances. augment: how the training images of
-    finite data are changed, see `augment.augment`. Raises ValueError, in one line, on anything else, and on `classes`
-    for data that has its own.
+    The text is `synthetic`, `synthetic:COUNT`, or the path of a folder: of images/ and labels/, or
+    in the published format. classes: how many there are, for labels/ that hold class indices; None
+    for instances. augment: how the training images of finite data are changed, see
+    `augment.augment`. Raises ValueError, in one line, on anything else, and on `classes` for data
+    that has its own.
     """
     name, colon, count = str(text).partition(":")
-    made = name == "synthetic"
-    if not made and parts(text, "images"):
+    if name == "synthetic":
+        _refuse_choice_of_classes(text, classes)
+        return SyntheticSet(_positive(count, text), augment) if colon else Synthetic()
+    if parts(text, "images"):
         return ImageFolder(text, classes, augment)
-    if not made and Path(text).is_dir() and not parts(text, "inputs"):
-        where = "images/ (with labels/) or inputs/ (the published format) in it or in its train/, val/, test/"
-        raise ValueError(f"{text}: expected {where}, got none; a wrong folder?")
+    if Path(text).is_dir() and not parts(text, "inputs"):
+        raise ValueError(
+            f"{text}: expected images/ (with labels/) or inputs/ (the published format) in it or "
+            "in its train/, val/, test/, got none; a wrong folder?"
+        )
+    _refuse_choice_of_classes(text, classes)
+    # A path that is no folder gets here, too: the reader says what is wrong with it.
+    return YeastFolder(text, augment)
+
+
+def _refuse_choice_of_classes(text, classes):
     if classes is not None:
         raise ValueError(
             f"{text}: expected a folder with images/ and labels/ for a choice of {classes} classes"
         )
-    if made and colon and not (count.isdecimal() and int(count)):
+
+
+def _positive(count, text):
+    if not (count.isdecimal() and int(count)):
         raise ValueError(
             f"{text}: expected a positive number of images, as in synthetic:493, got {count!r}"
         )
-    if made:
-        return SyntheticSet(int(count), augment) if colon else Synthetic()
-    return YeastFolder(text, augment)
+    return int(count)
 
 
 class Synthetic:
@@ -54,7 +71,10 @@ class Synthetic:
     class_names = CLASS_NAMES
 
     def training(self, step, size, seed):
-        """Images (size, 1, 128, 128) and labels (size, 128, 128): a function of step, size and seed alone."""
+        """Images (size, 1, 128, 128) and labels (size, 128, 128) of a step.
+
+        They are a function of step, size and seed alone.
+        """
         return synthetic.generate(size, seed, start=step * size)
 
     def validation(self, seed):
@@ -70,26 +90,27 @@ class Finite:
     class_names = CLASS_NAMES
 
     def __init__(self, name, augment):
-        self.name, self.augment = name, augment
+        self.name = name
+        self.augment = augment
 
     def split(self, name):
         return self.splits[name]
 
     def training(self, step, size, seed):
-        """As Synthetic.training; an epoch shows every labelled image once, in an order of its own."""
+        """As Synthetic.training; an epoch shows every labelled image once, in its own order."""
         samples = self.split("train")
         if not samples:
             raise ValueError(
                 f"{self.name}: expected labels/ or instances/ to train on, got none; no train/?"
             )
-        count, first = len(samples), step * size
-        chosen = [
-            samples[_shuffled(count, seed, p // count)[p % count]]
-            for p in range(first, first + size)
-        ]
+        # Places are numbered through all epochs; a batch may begin in one and end in the next.
+        count = len(samples)
+        places = range(step * size, (step + 1) * size)
+        chosen = [samples[_shuffled(count, seed, p // count)[p % count]] for p in places]
+        # Every crop has a generator of its own, so that it depends on nothing drawn before.
         crops = [
-            random_crop(s, np.random.default_rng((seed, step, i, CROP)))
-            for i, s in enumerate(chosen)
+            random_crop(sample, np.random.default_rng((seed, step, i, CROP)))
+            for i, sample in enumerate(chosen)
         ]
         images, labels = (np.stack(arrays) for arrays in zip(*crops, strict=True))
         images = images[:, None]
@@ -103,54 +124,68 @@ class Finite:
 
 
 class SyntheticSet(Finite):
-    """`count` synthetic images, the same for every seed: 60 % train, 20 % validate, 20 % test; drawn when needed.
+    """`count` synthetic images, the same for every seed, drawn when they are needed.
 
-    493 make 296, 99 and 98, the size and split of Prangemeier, Reich & Koeppl 2020. Of fewer than 5 some serve twice.
+    60 % train, 20 % validate, 20 % test. 493 make 296, 99 and 98, the size and split of
+    Prangemeier, Reich & Koeppl 2020. Of fewer than 5, some serve twice.
     """
 
     def __init__(self, count, augment="flip"):
         super().__init__(f"synthetic:{count}", augment)
-        first, second = (6 * count + 9) // 10, (8 * count + 9) // 10  # rounded up
-        val = range(first, second) or range(first)
-        self.splits = {"train": range(first), "val": val, "test": range(second, count) or val}
+        train_end = (6 * count + 9) // 10  # rounded up
+        val_end = (8 * count + 9) // 10
+        train = range(train_end)
+        val = range(train_end, val_end) or train
+        self.splits = {"train": train, "val": val, "test": range(val_end, count) or val}
 
     def split(self, name):
         return _drawn(self.splits[name])
 
 
 class YeastFolder(Finite):
-    """The published format: train/, val/ and test/ where the folder has them; without, all images test."""
+    """The published format: train/, val/ and test/ where the folder has them.
+
+    In a folder without them, all images test.
+    """
 
     def __init__(self, path, augment="flip"):
         super().__init__(path, augment)
-        found = parts(path, "inputs") or {"train": path}
-        samples = {split: yeast.read_folder(part) for split, part in found.items()}
-        if Path(path) in found.values():
-            samples["test"] = samples[
-                "train"
-            ]  # few of the published images have labels, but all have boxes
+        folders = parts(path, "inputs") or {"train": path}
+        samples = {split: yeast.read_folder(part) for split, part in folders.items()}
+        # Few of the published images have labels to train on, but all have boxes to test with.
+        if Path(path) in folders.values():
+            samples["test"] = samples["train"]
         self.splits = _filled(**samples)
 
 
 class ImageFolder(Finite):
-    """images/ and labels/, in train/, val/ and test/ where the folder has them; validated and tested on whole crops."""
+    """images/ and labels/, in train/, val/ and test/ where the folder has them.
+
+    It is validated and tested on whole crops.
+    """
 
     def __init__(self, path, classes=None, augment="flip"):
         super().__init__(path, augment)
         self.class_names = class_names(classes)
-        found = parts(path, "images") or {"train": path}
-        splits = _filled(**{split: read_folder(part, classes) for split, part in found.items()})
-        self.splits = splits | {
-            split: [c for s in splits[split] for c in grid(s)] for split in ("val", "test")
+        folders = parts(path, "images") or {"train": path}
+        splits = _filled(**{split: read_folder(part, classes) for split, part in folders.items()})
+        held_out = {
+            split: [crop for sample in splits[split] for crop in grid(sample)]
+            for split in ("val", "test")
         }
+        self.splits = splits | held_out
 
 
 def _filled(train=(), val=(), test=()):
-    """All three. No val: every fifth labelled training image validates, not trained on if others are. No test: val."""
-    labelled = [s for s in train if s.labels is not None]
+    """All three splits; only labelled images train, and an empty val or test borrows from another.
+
+    Without val, every fifth labelled training image validates; it is not trained on, if others are
+    left. Without test, val tests, too.
+    """
+    labelled = [sample for sample in train if sample.labels is not None]
     if train and not val:
         val = labelled[::5] or train
-        labelled = [s for i, s in enumerate(labelled) if i % 5] or labelled
+        labelled = [sample for i, sample in enumerate(labelled) if i % 5] or labelled
     return {"train": labelled, "val": val or test, "test": test or val}
 
 
@@ -161,10 +196,11 @@ def _draw(count, seed, start=0):
 
 @functools.lru_cache(maxsize=3)
 def _drawn(numbers):
-    """The images of these numbers out of the fixed set; kept, for every epoch asks again."""
+    """The images of these numbers out of the fixed set; cached, for every step asks for them."""
     return _draw(len(numbers), DATA_SET, numbers.start)
 
 
 @functools.lru_cache(maxsize=2)
 def _shuffled(count, seed, epoch):
+    """The order of the images in an epoch; cached, for every image of a batch asks for it."""
     return np.random.default_rng((seed, epoch)).permutation(count)

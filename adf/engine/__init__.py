@@ -19,6 +19,7 @@ __all__ = ["Correlation", "fused", "name", "rho"]
 
 def _load(name):
     """(fused, rho, Correlation) of the engine of that name."""
+    # Only what serves is imported: the plain engine needs none of the other files.
     if name == "plain":
         from . import plain
 

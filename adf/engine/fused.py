@@ -13,9 +13,9 @@ def fused(function):
     """Makes one pass of an elementwise function of equally shaped arrays.
 
     Array arguments come first, then Python scalars. The function is written as plain array
-    expressions of ufuncs and returns one array or a tuple of them. CuPy compiles it into one kernel;
-    on NumPy it is traced once and becomes a Program, whose buffers stay in the cache. The plain
-    function is its `__wrapped__`.
+    expressions of ufuncs and returns one array or a tuple of them. CuPy compiles it into one
+    kernel; on NumPy it is traced once and becomes a Program, whose buffers stay in the cache. The
+    plain function is its `__wrapped__`.
     """
     return _fused_cupy(function) if name == "cupy" else _fused_numpy(function)
 

@@ -7,43 +7,48 @@ from .threads import map_ordered
 
 
 def sum_gradients(segmenter, loss_of, count, size):
-    """Adds up what the micro-batches of `size` out of `count` images give: (loss, update_statistics).
+    """The sums over micro-batches of `size` out of `count` images -> (loss, update_statistics).
 
     loss_of(replica, rows) runs forward and backward on the images of that slice, with a replica of
     the segmenter, and returns their loss. The replicas' gradients are added to the segmenter's.
     update_statistics() moves its running averages by what the replicas saw.
     """
-    parameters = segmenter.parameters()
-    batch_statistics = []
-    total = 0
+
+    def work(job):
+        rows, generators = job
+        replica = replicate(segmenter, generators)
+        return loss_of(replica, rows), replica
 
     # Every micro-batch draws from generators of its own, so threads cannot change what is drawn.
     jobs = [
         (slice(start, start + size), [g.spawn(1)[0] for g in segmenter.network.generators()])
         for start in range(0, count, size)
     ]
+    total = Total(segmenter)
+    map_ordered(work, jobs, total.add)
+    return total.loss, total.update_statistics
 
-    def work(job):
-        rows, generators = job
-        replica = replicate(segmenter, generators)
-        loss = loss_of(replica, rows)
-        return loss, [p.grad for p in replica.parameters()], replica.network.statistics()
 
-    def add(result):
-        nonlocal total
-        loss, gradients, statistics = result
-        total = total + loss
-        batch_statistics.append(statistics)
-        for p, gradient in zip(parameters, gradients, strict=True):
-            p.grad += gradient  # (6.11)
+class Total:
+    """The sums over micro-batches: of the loss, and of gradients in the segmenter's own."""
 
-    def update_statistics():
-        for statistics in batch_statistics:
-            for own, other in zip(segmenter.network.statistics(), statistics, strict=True):
+    def __init__(self, segmenter):
+        self.segmenter = segmenter
+        self.loss = 0
+        self.batch_statistics = []
+
+    def add(self, result):
+        loss, replica = result
+        self.loss = self.loss + loss
+        self.batch_statistics.append(replica.network.statistics())
+        parameters = zip(self.segmenter.parameters(), replica.parameters(), strict=True)
+        for own, other in parameters:
+            own.grad += other.grad  # (6.11)
+
+    def update_statistics(self):
+        for statistics in self.batch_statistics:
+            for own, other in zip(self.segmenter.network.statistics(), statistics, strict=True):
                 own.absorb(other)
-
-    map_ordered(work, jobs, add)
-    return total, update_statistics
 
 
 def replicate(segmenter, generators):

@@ -1,7 +1,8 @@
 """rho(t), the one special function of the moments, as a ratio of two polynomials."""
 
-# The degrees are 4 over 5 (float32, for t up to 16) and 10 over 11 (float64, for t up to 64), lowest
-# power first. tests/engine/fit_mills.py makes these numbers; a test makes them again and compares.
+# The degrees are 4 over 5 (float32, for t up to 16) and 10 over 11 (float64, for t up to 64),
+# lowest power first. tests/engine/fit_mills.py makes these numbers; a test makes them again and
+# compares.
 RATIO = {
     "f": (
         (

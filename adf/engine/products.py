@@ -32,7 +32,8 @@ def matmul(a, b, out=None):
 
 
 def contraction(a, b):
-    """a @ b^T for (..., M, P) by (..., K, P) with a long P. On a CPU the products of tiles are summed."""
+    """a @ b^T for (..., M, P) by (..., K, P) with a long P. On a CPU tiles' products are summed."""
+    # Tiles run along P here, so each gives a part of every element of the result.
     height = _tile_height(a.shape[-2], 32)
     depth = _tile_height(b.shape[-2], 24)
     in_tiles = name == "numpy" and height and depth
@@ -49,7 +50,7 @@ def contraction(a, b):
 
 
 def _tile_height(length, most):
-    """The largest divisor of a length that is at most `most`; 0 where it is far smaller than that."""
+    """The largest divisor of a length up to `most`; 0 where that is far smaller than `most`."""
     most = min(length, most)
     return next((size for size in range(most, most // 4, -1) if length % size == 0), 0)
 

@@ -1,8 +1,8 @@
 """A traced elementwise function on a CPU: a program of ufuncs that runs in buffers in the cache.
 
 NumPy evaluates `a * x + b` as two passes, each into new memory; the moments of a kink are more than
-fifty. The program runs block by block, every result in a buffer whose content is not needed any more:
-the same operations, so the same bits, in two thirds of the time or less.
+fifty. The program runs block by block, every result in a buffer whose content is not needed any
+more: the same operations, so the same bits, in two thirds of the time or less.
 """
 
 import operator
@@ -40,8 +40,8 @@ INSTEAD |= {u: by_keyword(u) for u in (numpy.maximum, numpy.minimum)}
 class Program:
     """The steps of a Trace, each a ufunc and what picks its operands and its result from `places`.
 
-    The places are: arrays, results, constants, buffers. Between two ufuncs the other threads wait for
-    the interpreter, so little is done there.
+    The places are: arrays, results, constants, buffers. Between two ufuncs the other threads wait
+    for the interpreter, so little is done there.
     """
 
     def __init__(self, trace):
@@ -56,9 +56,10 @@ class Program:
     def _assign_places(self, trace, fixed):
         """Gives every value a place: its own for what is `fixed`, else a buffer that is free.
 
-        A buffer is free again as soon as its value is used for the last time, also for the result of
-        that step.
+        A buffer is free again as soon as its value is used for the last time, also for the result
+        of that step.
         """
+        # A place is known for what is fixed; `free` lists the buffers that hold nothing needed.
         place = {value: k for k, value in enumerate(fixed)}
         last_use = {o: n for n, (_, operands, _) in enumerate(trace.steps) for o in operands}
         free = []

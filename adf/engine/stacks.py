@@ -4,8 +4,8 @@ The taps of one kernel row see the same image, each shifted along the row. These
 channels, are made for a few output rows at a time, so that they stay in the cache. The next kernel
 row sees the same stack some rows further down, and needs no copy of its own. So a kernel of kh x kw
 taps costs kh matrix products and kw copies, at every stride, dilation and number of groups; its
-windows as columns (im2col) would be kh kw copies. Where channels are few, products would be thin and
-copies cheap: there the kernel rows are stacked too, and one product is left.
+windows as columns (im2col) would be kh kw copies. Where channels are few, products would be thin
+and copies cheap: there the kernel rows are stacked too, and one product is left.
 """
 
 import math
@@ -44,6 +44,7 @@ class Correlation(plain.Correlation):
         turned = self._turned(w.shape[2:])
         if turned and turned.output_size(y.shape[2:], w.shape[2:]) == shape[2:]:
             return turned.apply(self._turn(w), y)
+        # Otherwise every product is what a window gave, and is added to the pixels it came from.
         stacks = Stacks(self, w.shape)
         y = self._grouped(y)
         grouped = (shape[0], self.groups, shape[1] // self.groups, *shape[2:])
@@ -73,15 +74,12 @@ class Correlation(plain.Correlation):
         return stacks.kernel(matrices)
 
     def _turned(self, kernel_size):
-        """At stride 1 the adjoint is itself a correlation, by the kernel turned by 180 degrees. (2.13)
-
-        None where it is not.
-        """
+        """The correlation by the turned kernel that the adjoint is at stride 1; None elsewhere."""
         axes = zip(kernel_size, self.padding, self.dilation, strict=True)
         padding = tuple(d * (k - 1) - p for k, p, d in axes)
         if self.stride != (1, 1) or min(padding) < 0:
             return None
-        return self._replace(padding=padding)
+        return self._replace(padding=padding)  # (2.13)
 
     def _turn(self, w):
         o, c, kh, kw = w.shape
@@ -95,8 +93,9 @@ class Correlation(plain.Correlation):
 class Stacks:
     """Shifted copies of images under a kernel, as channels.
 
-    Images are (N, groups, c, H, W), their stack is (N, groups, copies c, rows, W_out). The correlation
-    is `count` products of matrices (groups, O / groups, copies c) with what each sees of the stack.
+    Images are (N, groups, c, H, W), their stack is (N, groups, copies c, rows, W_out). The
+    correlation is `count` products of matrices (groups, O / groups, copies c) with what each sees
+    of the stack.
     """
 
     def __init__(self, map, shape):
@@ -165,7 +164,7 @@ class Stacks:
         return slice(start, start + step * (rows.stop - rows.start - 1) + 1, step)
 
     def _shifts(self, stack, x, rows):
-        """Every copy, a view of the stack; which of its rows and columns are pixels; and those of x."""
+        """For every copy, a view of the stack: where in it are pixels, and which of x they are."""
         top, left = self.map.padding
         down, right = self.map.dilation
         n, groups, _, height, width = stack.shape
@@ -179,7 +178,7 @@ class Stacks:
 
 
 def overlap(length, offset, step, count):
-    """The slice of those k < count for which offset + k step is one of `length` pixels, and of these."""
+    """The slice of the k < count whose offset + k step is one of `length` pixels, and theirs."""
     first = max(0, -(offset // step))
     last = min(count, (length - 1 - offset) // step + 1)
     if first >= last:

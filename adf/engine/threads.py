@@ -1,7 +1,7 @@
 """All cores busy: threads on different pieces of the work, each with a single-threaded BLAS.
 
-NumPy releases the interpreter's lock inside its loops and products. Results come in the order of the
-jobs, and how work is cut does not depend on the number of threads, so neither does any result.
+NumPy releases the interpreter's lock inside its loops and products. Results come in the order of
+the jobs, and how work is cut does not depend on the number of threads, so neither does any result.
 """
 
 import collections
@@ -54,7 +54,7 @@ def map_ordered(function, jobs, consume=None):
 
 
 def _consume_ordered(pool, function, jobs, consume):
-    """Hands every result to `consume`; where a job or `consume` fails, no job goes on afterwards."""
+    """Hands every result to `consume`. Where a job or `consume` fails, no job goes on."""
     pending = collections.deque(pool.submit(function, job) for job in jobs)
     try:
         while pending:

@@ -18,9 +18,10 @@ SHOWN = 4  # images in an overview
 
 
 def evaluate(segmenter, samples, class_names, folder, name):
-    """Predicts the samples and writes the figures into the folder -> the metrics as Markdown."""
+    """Predicts the samples and writes the figures into the folder  -> the metrics as Markdown."""
     prediction, seconds = predict_samples(segmenter, samples)
     row = {"data": name, "images": len(samples)}
+    # Metrics need labels, and the count of boxes needs boxes: images may have either, both or none.
     labelled = [i for i, s in enumerate(samples) if s.labels is not None]
     if labelled:
         labels = np.stack([samples[i].labels for i in labelled])
@@ -37,14 +38,10 @@ def evaluate(segmenter, samples, class_names, folder, name):
 def _scored(labels, prediction, class_names, folder):
     """All metrics, a dict; their curves are written into the folder."""
     probabilities = prediction.probabilities
-    curves = {
-        "reliability": figures.reliability(reliability(labels, probabilities)),
-        "sparsification": figures.sparsification(
-            sparsification(labels != prediction.labels, prediction.entropy)
-        ),
-    }
-    for kind, figure in curves.items():
-        figures.save(figure, folder / f"{kind}.png")
+    calibration = reliability(labels, probabilities)
+    ranking = sparsification(labels != prediction.labels, prediction.entropy)
+    figures.save(figures.reliability(calibration), folder / "reliability.png")
+    figures.save(figures.sparsification(ranking), folder / "sparsification.png")
     std = prediction.class_std.mean(axis=1)
     return scores(labels, probabilities, prediction.entropy, std, class_names)
 
@@ -87,26 +84,32 @@ def spread(count):
 
 
 def boxes_with_right_majority(samples, labels, classes):
-    """In how many bounding boxes the majority class inside the inscribed ellipse is the box's; and how many boxes."""
-    right = total = 0
+    """(how many bounding boxes are right, how many there are).
+
+    A box is right if its class is the majority of the labels inside its inscribed ellipse. Samples
+    without boxes or their classes do not count.
+    """
+    right = 0
+    total = 0
     for sample, predicted in zip(samples, labels, strict=True):
         if sample.boxes is None or sample.box_classes is None:
             continue
+        # The corners of a box are rarely part of its object, so the ellipse is looked at instead.
         for box, box_class in zip(sample.boxes, sample.box_classes, strict=True):
-            counts = np.bincount(
-                predicted[inscribed_ellipse(box, predicted.shape)], minlength=classes
-            )
+            inside = predicted[inscribed_ellipse(box, predicted.shape)]
+            counts = np.bincount(inside, minlength=classes)
             right += int(counts.argmax() == box_class)
             total += 1
     return right, total
 
 
 def inscribed_ellipse(box, shape):
-    """The pixels (H, W) whose centres lie in the ellipse that touches the box x0 y0 x1 y1 from within."""
+    """The pixels (H, W) whose centres lie in the ellipse that touches the box from within.
+
+    box: x0 y0 x1 y1.
+    """
     x0, y0, x1, y1 = (float(edge) for edge in box)
     rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
-    across, down = (
-        (columns - (x0 + x1) / 2) / ((x1 - x0) / 2),
-        (rows - (y0 + y1) / 2) / ((y1 - y0) / 2),
-    )
+    across = (columns - (x0 + x1) / 2) / ((x1 - x0) / 2)
+    down = (rows - (y0 + y1) / 2) / ((y1 - y0) / 2)
     return across**2 + down**2 <= 1

@@ -10,20 +10,16 @@ def scores(labels, probabilities, entropy, std, class_names=None):
     """Every metric of a segmentation, in reading order: a dict of float.
 
     Means over classes come first, `Dice cell` and the like behind them. labels: (N, H, W);
-    probabilities: (N, K, H, W), or both with more or fewer axes behind; entropy and std, of the shape
-    of the labels, are the uncertainties by which AUSE, AUROC and AURC rank the pixels.
+    probabilities: (N, K, H, W), or both with more or fewer axes behind; entropy and std, of the
+    shape of the labels, are the uncertainties by which AUSE, AUROC and AURC rank the pixels.
     """
     labels, probabilities = check_probabilities(labels, probabilities)
     classes = probabilities.shape[1]
     names = range(classes) if class_names is None else class_names
     predicted = probabilities.argmax(axis=1)
-    counts = confusion(labels, predicted, classes)
     wrong = predicted != labels
-    found = {}
-    for metric, values in (("Dice", dice(counts)), ("IoU", iou(counts))):
-        found[metric] = float(np.nanmean(values))
-        of_classes = zip(names, values, strict=True)
-        found |= {f"{metric} {name}": float(value) for name, value in of_classes}
+    # The metrics of the called classes come first, then those of the probabilities.
+    found = _overlaps(confusion(labels, predicted, classes), names)
     return found | {
         "NLL": nll(labels, probabilities),
         "Brier": brier(labels, probabilities),
@@ -34,3 +30,13 @@ def scores(labels, probabilities, entropy, std, class_names=None):
         "AUSE std": ause(wrong, std),
         "AUROC std": auroc(wrong, std),
     }
+
+
+def _overlaps(counts, names):
+    """Dice and IoU from a confusion matrix: each the mean over the classes, then class by class."""
+    found = {}
+    for metric, values in (("Dice", dice(counts)), ("IoU", iou(counts))):
+        found[metric] = float(np.nanmean(values))
+        of_classes = zip(names, values, strict=True)
+        found |= {f"{metric} {name}": float(value) for name, value in of_classes}
+    return found

@@ -1,8 +1,9 @@
-"""The pictures of the slides: what was segmented, where that is wrong, and where the network says it is unsure.
+"""The pictures of the slides: the segmentation, where it is wrong, where the network is unsure.
 
-Every function returns a `matplotlib.figure.Figure` and touches no global state, so it also works in threads and without
-a display. All lengths are inches. Class colours are Okabe & Ito's (*Color universal design*, 2008), uncertainties are
-drawn in cividis (Nuñez, Anderton & Renslow, PLOS ONE 2018): both survive colour blindness and a grey printer.
+Every function returns a `matplotlib.figure.Figure` and touches no global state, so it also works in
+threads and without a display. All lengths are inches. Class colours are Okabe & Ito's (*Color
+universal design*, 2008), uncertainties are drawn in cividis (Nuñez, Anderton & Renslow, PLOS ONE
+2018): both survive colour blindness and a grey printer.
 """
 
 import contextlib
@@ -15,6 +16,10 @@ __all__ = ["overview", "reliability", "risk_coverage", "save", "sparsification"]
 
 
 def save(figure, file, dpi=120):
-    """Write the figure as PNG into a file, or under a path: all of it or nothing. Equal figures give equal bytes."""
-    with contextlib.nullcontext(file) if hasattr(file, "write") else atomic_write(file) as out:
+    """Writes the figure as PNG into a file, or under a path, where it is whole or not there.
+
+    Equal figures give equal bytes.
+    """
+    target = contextlib.nullcontext(file) if hasattr(file, "write") else atomic_write(file)
+    with target as out:
         figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})

@@ -8,43 +8,39 @@ from matplotlib.ticker import MaxNLocator
 
 from ..gaussian import normalise
 
-CLASS_COLOURS = (
-    "#BBBBBB",
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-)  # class 0 is not tinted
-WRONG = "#F0E442"
-PANEL, GAP, MARGIN, CAPTION, HEADER, FOOTER = 3.25, 0.15, 0.15, 0.4, 0.38, 0.85
-FONT = 13
+# The colours of classes 0, 1, ...; a picture is not tinted where class 0 lies.
+CLASS_COLOURS = ("#BBBBBB", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
+WRONG = "#F0E442"  # the colour of wrong pixels
+# These lengths are inches.
+PANEL = 3.25  # the width of a picture
+GAP = 0.15  # between two columns
+MARGIN = 0.15  # at the left and right edge
+CAPTION = 0.4  # the height of the line over a picture
+HEADER = 0.38  # the height of the line over a column
+FOOTER = 0.85  # the height of legends and colour bars
+FONT = 13  # points
 
 
 def overview(
     images, prediction, labels=None, class_names=("background", "trap", "cell"), titles=None
 ):
-    """One row per image: segmentation, wrong pixels, uncertainty over all classes, uncertainty of class 0  -> Figure.
+    """One row per image: segmentation, wrong pixels, uncertainty of all classes and of class 0.
 
-    images: (N, H, W) or (N, 1, H, W), any grey values; prediction: as `adf.predict` returns it; labels: the truth,
-    (N, H, W) integers, without it the second picture is the image itself; titles: N names to print over the rows.
-    Uncertainty is the standard deviation of a class probability; each column has one scale, from 0 to its maximum.
+    images: (N, H, W) or (N, 1, H, W), any grey values; prediction: as `adf.predict` returns it;
+    labels: the truth, (N, H, W) integers, without it the second picture is the image itself;
+    titles: N names to print over the rows. Uncertainty is the standard deviation of a class
+    probability; each column has one scale, from 0 to its maximum. Returns the Figure.
     """
     images, labels = _checked(images, labels, prediction, class_names, titles)
     figure, panels, footers = _grid(*images.shape)
-    headers = (
-        "segmentation",
-        "image (no truth given)" if labels is None else "misclassified pixels",
-        "mean uncertainty over classes",
-        f"{class_names[0]}-class uncertainty",
-    )
-    for axes, header in zip(panels[0], headers, strict=True):
-        _write(axes, header, above=CAPTION, size=FONT + 1)
+    second_header = "image (no truth given)" if labels is None else "misclassified pixels"
+    _write_headers(panels[0], second_header, class_names[0])
     for n, (segmentation, errors, *_) in enumerate(panels):
         _draw_segmentation(segmentation, images[n], prediction.labels[n])
         _draw_errors(errors, images[n], prediction.labels[n], None if labels is None else labels[n])
         if titles is not None:
             _write(segmentation, _shortened(str(titles[n])))
+    # What all rows share comes last: the legends, and the scales of the uncertainties.
     _draw_legends(footers, class_names, with_errors=labels is not None)
     _draw_uncertainty(panels[:, 2], footers[2], prediction.class_std.mean(axis=1), "p")
     _draw_uncertainty(panels[:, 3], footers[3], prediction.class_std[:, 0], f"p({class_names[0]})")
@@ -52,40 +48,65 @@ def overview(
 
 
 def _grid(rows, height, width):
-    """Axes for rows of four pictures (rows, 4), and below each column the axes of its legend or colour bar (4,)."""
+    """The figure for rows of images height x width, and its axes.
+
+    Its axes are (rows, 4) for the pictures, and (4,) below the columns for legends and colour bars.
+    """
     panel = PANEL * np.clip(height / width, 0.3, 1.6)
-    total = (4 * PANEL + 3 * GAP + 2 * MARGIN, HEADER + rows * (panel + CAPTION) + FOOTER)
-    figure = Figure(figsize=total)
-
-    def place(column, top, height, inset=0.0):
-        left, width = MARGIN + column * (PANEL + GAP) + inset, PANEL - 2 * inset
-        axes = figure.add_axes(
-            (left / total[0], 1 - (top + height) / total[1], width / total[0], height / total[1])
-        )
-        axes.set_axis_off()
-        return axes
-
+    step = panel + CAPTION
+    total_width = 4 * PANEL + 3 * GAP + 2 * MARGIN
+    total_height = HEADER + rows * step + FOOTER
+    figure = Figure(figsize=(total_width, total_height))
     panels = [
-        [place(column, HEADER + CAPTION + row * (panel + CAPTION), panel) for column in range(4)]
+        [_axes(figure, column, HEADER + CAPTION + row * step, panel) for column in range(4)]
         for row in range(rows)
     ]
-    footers = [place(column, total[1] - FOOTER + 0.12, 0.14, inset=0.2) for column in range(4)]
+    # A bar or legend lies 0.12 inches below the last row, and is narrower than its column.
+    footers = [
+        _axes(figure, column, total_height - FOOTER + 0.12, 0.14, inset=0.2) for column in range(4)
+    ]
     return figure, np.array(panels), footers
 
 
+def _axes(figure, column, top, height, inset=0.0):
+    """Bare axes in a column of the figure, a distance from its top, `inset` from both sides."""
+    total_width, total_height = figure.get_size_inches()
+    left = MARGIN + column * (PANEL + GAP) + inset
+    width = PANEL - 2 * inset
+    # matplotlib counts from the bottom, in fractions of the figure.
+    bottom = 1 - (top + height) / total_height
+    axes = figure.add_axes((left / total_width, bottom, width / total_width, height / total_height))
+    axes.set_axis_off()
+    return axes
+
+
+def _write_headers(panels, second_header, first_class):
+    """Writes over the first row what each column shows."""
+    headers = (
+        "segmentation",
+        second_header,
+        "mean uncertainty over classes",
+        f"{first_class}-class uncertainty",
+    )
+    for axes, header in zip(panels, headers, strict=True):
+        _write(axes, header, above=CAPTION, size=FONT + 1)
+
+
 def _draw_segmentation(axes, image, predicted):
-    """The image, each class but the first washed over it in its colour, and outlined."""
+    """Draws the image; each class but the first is washed over it in its colour, and outlined."""
     axes.imshow(_washed(image, predicted))
     for k in range(1, predicted.max() + 1):
         inside = predicted == k
-        if (
-            inside.any() and not inside.all() and min(inside.shape) > 1
-        ):  # matplotlib's contour warns or raises
+        # Where there is no edge, or but one row or column, matplotlib's contour warns or raises.
+        if inside.any() and not inside.all() and min(inside.shape) > 1:
             axes.contour(inside, levels=[0.5], colors=CLASS_COLOURS[k], linewidths=1.5)
 
 
 def _draw_errors(axes, image, predicted, truth):
-    """The wrong pixels on the darkened image, which is tinted by its true classes, and how many there are."""
+    """Draws the wrong pixels on the darkened image, and writes how many there are.
+
+    The image is tinted by its true classes. Without a truth it is drawn alone.
+    """
     if truth is None:
         axes.imshow(_grey(image))
         return
@@ -95,10 +116,10 @@ def _draw_errors(axes, image, predicted, truth):
 
 
 def _draw_uncertainty(column, footer, std, what):
-    """One map per row on one scale, the colour bar of all of them in the footer."""
-    for axes, one in zip(column, std, strict=True):
-        picture = axes.imshow(one, cmap="cividis", vmin=0, vmax=float(std.max()) or 1)
-        _write(axes, f"mean {one.mean():.4f}")
+    """Draws one map per row, all on one scale, and their colour bar in the footer."""
+    for axes, values in zip(column, std, strict=True):
+        picture = axes.imshow(values, cmap="cividis", vmin=0, vmax=float(std.max()) or 1)
+        _write(axes, f"mean {values.mean():.4f}")
     footer.set_axis_on()
     ticks = MaxNLocator(4, steps=(1, 2, 5, 10))
     bar = footer.figure.colorbar(picture, cax=footer, orientation="horizontal", ticks=ticks)
@@ -107,30 +128,36 @@ def _draw_uncertainty(column, footer, std, what):
 
 
 def _draw_legends(footers, class_names, with_errors):
+    """Draws the legends of the first column and, where there are errors, of the second."""
     classes = [
         Patch(facecolor=colour, label=name)
         for colour, name in zip(CLASS_COLOURS, class_names, strict=False)
     ]
-    errors = [Patch(facecolor=WRONG, label="wrong  (tint: true class)")]
-    for axes, handles in zip(
-        footers, (classes, errors) if with_errors else (classes,), strict=False
-    ):
-        legend = axes.legend(
-            handles=handles,
-            loc="upper center",
-            bbox_to_anchor=(0.5, 1.5),
-            ncols=3,
-            frameon=False,
-            fontsize=FONT,
-            handlelength=1,
-            handletextpad=0.5,
-            columnspacing=1,
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+    _draw_legend(footers[0], classes)
+    if with_errors:
+        _draw_legend(footers[1], [Patch(facecolor=WRONG, label="wrong  (tint: true class)")])
+
+
+def _draw_legend(axes, handles):
+    legend = axes.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 1.5),
+        ncols=3,
+        frameon=False,
+        fontsize=FONT,
+        handlelength=1,
+        handletextpad=0.5,
+        columnspacing=1,
+    )
+    # A dollar sign in the name of a class is no formula.
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _write(axes, text, above=0.0, size=FONT):
+    """Writes a line centred over the axes, a distance above them."""
+    # The offset from the upper edge is in points: 72 an inch, and 4 more as a gap.
     axes.annotate(
         text,
         (0.5, 1),
@@ -149,6 +176,7 @@ def _shortened(text, most=30):
 
 
 def _washed(image, labels):
+    """The grey image (H, W, 3), tinted by the colours of all classes but class 0."""
     colours = np.array([to_rgb(colour) for colour in CLASS_COLOURS])[labels]
     return np.where(labels[..., None] > 0, 0.6 * _grey(image) + 0.4 * colours, _grey(image))
 
@@ -162,10 +190,12 @@ def _grey(image):
 
 
 def _checked(images, labels, prediction, class_names, titles):
-    """Images (N, H, W) and labels (N, H, W) or None, or a ValueError."""
-    images, labels = np.asarray(images), None if labels is None else np.asarray(labels)
+    """Images (N, H, W) and labels (N, H, W) or None; raises ValueError on other shapes."""
+    images = np.asarray(images)
+    labels = None if labels is None else np.asarray(labels)
     images = images[:, 0] if images.ndim == 4 and images.shape[1] == 1 else images
     n, k, *size = prediction.class_std.shape
+    # The prediction knows how many images and classes there are: all else has to match it.
     if images.shape != (n, *size) or (labels is not None and labels.shape != images.shape):
         raise ValueError(
             f"overview expects images and labels of shape {(n, *size)} as predicted, "

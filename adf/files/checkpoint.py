@@ -1,8 +1,9 @@
 """Checkpoints: named host arrays and settings in one file that is whole, or refused.
 
-The file is an uncompressed .npz, so `numpy.load(path, allow_pickle=False)` reads it without us. Its first member,
-manifest.json, lists the settings and every array's shape, dtype and SHA-256; the zip's comment is the SHA-256 of the
-manifest. So each byte that matters hangs on a checksum, and equal input makes equal files (no dates inside).
+The file is an uncompressed .npz, so `numpy.load(path, allow_pickle=False)` reads it without adf.
+Its first member, manifest.json, lists the settings and every array's shape, dtype and SHA-256; the
+zip's comment is the SHA-256 of the manifest. So a checksum covers each byte that matters, and equal
+input makes equal files (no dates inside).
 """
 
 import hashlib
@@ -19,70 +20,59 @@ from .atomic import atomic_write
 
 FORMAT = "adf checkpoint"
 VERSION = 2  # 1 numbered the arrays of a run; since 2 they are named by their path in the network
-MANIFEST, MANIFEST_LIMIT = "manifest.json", 2**22
+MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 2**22  # bytes
+# What zipfile, json and a wrong manifest raise on bytes that nobody meant as a checkpoint.
+UNREADABLE = (
+    zipfile.BadZipFile,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+)
+# The dtypes that an array may have in the file: little-endian, or of one byte.
 DTYPES = {"<f4", "<f8", "|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"}
 
 
 def save(path, arrays, settings):
-    """Write `arrays` (name -> host array) and `settings` (what JSON holds) to `path`, atomically.
+    """Writes `arrays` (name -> host array) and `settings` (what JSON holds) to `path`, atomically.
 
-    Whatever fails, a checkpoint that was there before stays. Big-endian arrays are stored little-endian.
-    Raises ValueError, before anything is written, for names, dtypes or settings that `load` would not give back
-    equal (NaN, tuples, keys that are no strings), and OSError where the disk refuses.
+    Whatever fails, a checkpoint that was there before stays. Big-endian arrays are stored
+    little-endian. Raises ValueError, before anything is written, for names, dtypes or settings that
+    `load` would not give back equal (NaN, tuples, keys that are no strings), and OSError where the
+    disk refuses.
     """
     arrays = {_checked_name(name): _storable(name, array) for name, array in arrays.items()}
-    described = {
-        name: {
-            "shape": list(array.shape),
-            "dtype": array.dtype.str,
-            "sha256": _sha256(_bytes_of(array)),
-        }
-        for name, array in arrays.items()
-    }
-    _check_settings(settings)
-    manifest = _encode(
-        {"format": FORMAT, "version": VERSION, "settings": settings, "arrays": described}
-    )
-    if len(manifest) > MANIFEST_LIMIT:
-        raise ValueError(
-            f"save expects settings and names of at most {MANIFEST_LIMIT} bytes, got {len(manifest)}; "
-            "data belong in arrays"
-        )
+    manifest = _manifest(arrays, settings)
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         _write_member(archive, MANIFEST, manifest)
         for name, array in arrays.items():
-            _write_member(
-                archive, name + ".npy", _npy_header(array.shape, array.dtype.str), _bytes_of(array)
-            )
+            header = _npy_header(array.shape, array.dtype.str)
+            _write_member(archive, name + ".npy", header, _bytes_of(array))
         archive.comment = _sha256(manifest).encode()
 
 
 def load(path):
-    """Return (arrays, settings) as `save` got them, every checksum verified; nothing from the file is run.
+    """Returns (arrays, settings) as `save` got them, every checksum verified.
 
-    Raises ValueError, in one line, for a file that `save` did not write or that is not whole any more, before memory
-    is taken for what it merely claims to hold; OSError where there is no file or the disk fails.
+    Nothing from the file is run. Raises ValueError, in one line, for a file that `save` did not
+    write or that is not whole any more, before memory is taken for what it merely claims to hold;
+    OSError where there is no file or the disk fails.
     """
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
+                # The manifest vouches for every array, so it is checked before the first is read.
                 manifest = _read_manifest(archive, os.fstat(file.fileno()).st_size)
                 arrays = {
                     name: _read_array(archive, name, **about)
                     for name, about in manifest["arrays"].items()
                 }
-        # What zipfile, json and a wrong manifest raise on bytes that nobody meant as a checkpoint.
-        except (
-            zipfile.BadZipFile,
-            ValueError,
-            RuntimeError,
-            EOFError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-            struct.error,
-        ) as error:
+        except UNREADABLE as error:
             problem = " ".join(str(error).split())[:300] or type(error).__name__
             raise ValueError(
                 f"{path}: expected a checkpoint of adf, but: {problem}; "
@@ -114,7 +104,31 @@ def _storable(name, array):
     return np.asarray(array, dtype=dtype, order="C")
 
 
+def _manifest(arrays, settings):
+    """The bytes of manifest.json. Raises ValueError for settings that it cannot hold."""
+    described = {
+        name: {
+            "shape": list(array.shape),
+            "dtype": array.dtype.str,
+            "sha256": _sha256(_bytes_of(array)),
+        }
+        for name, array in arrays.items()
+    }
+    _check_settings(settings)
+    manifest = _encode(
+        {"format": FORMAT, "version": VERSION, "settings": settings, "arrays": described}
+    )
+    # Of a hostile file, load reads no longer manifest than this: so save must not write one.
+    if len(manifest) > MANIFEST_LIMIT:
+        raise ValueError(
+            f"save expects settings and names of at most {MANIFEST_LIMIT} bytes, "
+            f"got {len(manifest)}; data belong in arrays"
+        )
+    return manifest
+
+
 def _check_settings(settings):
+    """Raises ValueError for settings that do not come back equal from JSON."""
     try:
         back = json.loads(_encode(settings))
     except (ValueError, TypeError, RecursionError) as error:
@@ -122,6 +136,7 @@ def _check_settings(settings):
             f"save expects settings that JSON holds, got {type(error).__name__}: {error}; "
             "likely a NaN, an infinity, an array or a NumPy number among them"
         ) from error
+    # JSON turns tuples into lists and keys into strings without a word.
     if not isinstance(settings, dict) or back != settings:
         raise ValueError(
             "save expects settings that come back equal from JSON, got others; "
@@ -142,7 +157,10 @@ def _bytes_of(array):
 
 
 def _npy_header(shape, dtype):
-    """The .npy header of version 1.0. Ours, not NumPy's, so that load compares it and need not parse any."""
+    """The .npy header of version 1.0.
+
+    It is made here and not by NumPy, so that `load` can compare it and need not parse any.
+    """
     text = repr({"descr": dtype, "fortran_order": False, "shape": tuple(shape)})
     text += " " * (-(len(text) + 11) % 64) + "\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
@@ -150,9 +168,8 @@ def _npy_header(shape, dtype):
 
 def _write_member(archive, name, *parts):
     member = zipfile.ZipInfo(name)  # stored, and dated 1980
-    member.file_size = sum(
-        len(part) for part in parts
-    )  # tells zipfile where it needs the 64-bit format
+    # The size tells zipfile whether the member needs the 64-bit format.
+    member.file_size = sum(len(part) for part in parts)
     with archive.open(member, "w") as file:
         for part in parts:
             file.write(part)
@@ -166,54 +183,66 @@ def _require(condition, problem):
 def _read_manifest(archive, file_size):
     """The manifest, after the checks that need no array: members, sizes, checksum, format."""
     members = archive.infolist()
-    _require(members and members[0].filename == MANIFEST, f"{MANIFEST} is not its first member")
-    _require(
-        all(
-            m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size
-            for m in members
-        ),
-        "a member is compressed, all should be stored",
-    )
-    _require(
-        sum(m.file_size for m in members) <= file_size
-        and all(0 <= m.header_offset < file_size for m in members),
-        "its members claim more bytes than the file has",
-    )
-    _require(
-        members[0].file_size <= MANIFEST_LIMIT, f"{MANIFEST} is longer than {MANIFEST_LIMIT} bytes"
-    )
+    _check_members(members, file_size)
     text = archive.read(members[0])
     _require(_sha256(text).encode() == archive.comment, f"{MANIFEST} does not match its checksum")
     manifest = json.loads(text)
+    # A NaN or a key that comes twice is read by json, but not written again.
+    _require(_encode(manifest) == text, f"{MANIFEST} is not as save writes it")
+    _check_entries(manifest)
+    _check_names([f"{name}.npy" for name in manifest["arrays"]], archive.namelist())
+    return manifest
+
+
+def _check_members(members, file_size):
+    """Refuses a wrong archive by the list of its members, without reading any of them."""
+    _require(members and members[0].filename == MANIFEST, f"{MANIFEST} is not its first member")
+    stored = all(
+        m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size for m in members
+    )
+    _require(stored, "a member is compressed, all should be stored")
+    # A stored member takes as many bytes of the file as it claims.
+    there = sum(m.file_size for m in members) <= file_size and all(
+        0 <= m.header_offset < file_size for m in members
+    )
+    _require(there, "its members claim more bytes than the file has")
     _require(
-        _encode(manifest) == text, f"{MANIFEST} is not as save writes it"
-    )  # no NaN, no key twice
-    format, version = (manifest.get(key) for key in ("format", "version"))
+        members[0].file_size <= MANIFEST_LIMIT, f"{MANIFEST} is longer than {MANIFEST_LIMIT} bytes"
+    )
+
+
+def _check_entries(manifest):
+    """Refuses a manifest of another format or version, or with other entries than save's."""
+    kind, version = (manifest.get(key) for key in ("format", "version"))
     _require(
-        (format, version) == (FORMAT, VERSION),
-        f"it is {format!r} of version {version!r}, this adf reads {FORMAT!r} of version {VERSION}",
+        (kind, version) == (FORMAT, VERSION),
+        f"it is {kind!r} of version {version!r}, this adf reads {FORMAT!r} of version {VERSION}",
     )
     _require(
         manifest.keys() == {"format", "version", "settings", "arrays"},
         f"{MANIFEST} has other entries",
     )
     _require(isinstance(manifest["settings"], dict), "its settings are no dictionary")
-    listed, there = [MANIFEST, *(f"{name}.npy" for name in manifest["arrays"])], archive.namelist()
-    odd = sorted(set(listed) ^ set(there))[:3] or "twice, or in another order"
+
+
+def _check_names(arrays, members):
+    """Refuses an archive that has other members than its manifest lists, or in another order."""
+    listed = [MANIFEST, *arrays]
+    differing = sorted(set(listed) ^ set(members))[:3] or "twice, or in another order"
     _require(
-        listed == there,
-        f"{MANIFEST} lists {len(listed)} members, the file has {len(there)} (differ: {odd})",
+        listed == members,
+        f"{MANIFEST} lists {len(listed)} members, the file has {len(members)} "
+        f"(differ: {differing})",
     )
-    return manifest
 
 
 def _read_array(archive, name, shape, dtype, sha256):
     """One array, read only once its size is known to be there."""
     _require(dtype in DTYPES, f"array {name!r} has the dtype {dtype!r}, which save does not write")
-    _require(
-        all(type(n) is int and n >= 0 for n in shape), f"array {name!r} has the shape {shape!r}"
-    )
-    member, header = archive.getinfo(name + ".npy"), _npy_header(shape, dtype)
+    is_shape = all(type(n) is int and n >= 0 for n in shape)
+    _require(is_shape, f"array {name!r} has the shape {shape!r}")
+    member = archive.getinfo(name + ".npy")
+    header = _npy_header(shape, dtype)
     size = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
     _require(
         member.file_size == size,
@@ -221,6 +250,7 @@ def _read_array(archive, name, shape, dtype, sha256):
     )
     data = archive.read(member)
     _require(data.startswith(header), f"array {name!r} has another header than {MANIFEST} says")
+    # An array over the bytes as they were read could not be written to, hence the copy.
     array = np.ndarray(shape, dtype, buffer=data, offset=len(header)).copy()
     _require(_sha256(_bytes_of(array)) == sha256, f"array {name!r} does not match its checksum")
     return array

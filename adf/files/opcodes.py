@@ -1,8 +1,8 @@
 """What a tensor's pickle says, by an interpreter that calls nothing.
 
-A pickle is a program. Its opcodes are walked here by a machine that can only stack numbers, strings and containers: a
-name such as `torch._utils._rebuild_tensor_v2` stays a name, a call is compared with the three calls that torch writes
-for a tensor and never made.
+A pickle is a program. Its opcodes are walked here by a machine that can only stack numbers, strings
+and containers: a name such as `torch._utils._rebuild_tensor_v2` stays a name; a call is compared
+with the three calls that torch writes for a tensor, and is never made.
 """
 
 import io
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FILE_BYTES = 2**30  # no image or mask of the data set comes near
+FILE_BYTES = 2**30  # of any file; no image or mask of the data set comes near
 PICKLE_OPCODES = 1000  # torch needs 80; this bounds the stack, the memo and the nesting too
+# The name of a storage's class -> its numbers.
 DTYPES = {
     "torch FloatStorage": np.dtype("<f4"),
     "torch DoubleStorage": np.dtype("<f8"),
@@ -25,16 +26,18 @@ DTYPES = {
     "torch ByteStorage": np.dtype("u1"),
     "torch BoolStorage": np.dtype("?"),
 }
-MARK = object()
+MARK = object()  # stands on the stack where the items of a tuple, list or dict begin
 HOOKS = object()  # the empty OrderedDict of backward hooks that torch writes for every tensor
+# How many values an opcode takes off the stack; None: all above the mark.
 COUNTS = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2}
-COUNTS |= dict.fromkeys(("TUPLE", "APPENDS", "SETITEMS"))  # None: all above the mark
+COUNTS |= dict.fromkeys(("TUPLE", "APPENDS", "SETITEMS"))
+# The value that an opcode stands for.
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": MARK}
 
 
 @dataclass(frozen=True)
 class Name:
-    """What a pickle imports, as "module name". Never looked up."""
+    """What a pickle imports, as "module name". It is never looked up."""
 
     text: str
 
@@ -59,8 +62,12 @@ class View:
 
 
 def interpret(stream: io.BytesIO):
-    """The value of the next pickle in `stream`, which is left behind its STOP. Runs nothing, looks nothing up."""
-    stack, memo = [], {}
+    """The value of the next pickle in `stream`, which is left behind its STOP.
+
+    Nothing is run or looked up.
+    """
+    stack = []
+    memo = {}
     for count, (name, argument) in enumerate(_opcodes(stream)):
         demand(count < PICKLE_OPCODES, "a pickle of too many opcodes; not a tensor alone?")
         if name == "STOP":
@@ -81,43 +88,52 @@ def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, object]]:
 
 
 def _step(stack: list, memo: dict, name: str, argument):
-    """One opcode. BUILD, INST, OBJ, NEWOBJ and all others that torch does not need are missing on purpose."""
+    """Does what one opcode says, on the stack and the memo."""
     match name:
         case "PROTO":
             demand(
                 argument == 2,
                 f"pickle protocol {argument}, torch writes 2; written by another program?",
             )
-        case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINUNICODE":
-            stack.append(argument)
-        case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE" | "MARK":
-            stack.append(CONSTANTS[name])
-        case "EMPTY_LIST" | "EMPTY_DICT":
-            stack.append([] if name == "EMPTY_LIST" else {})
-        case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
-            stack.append(tuple(_pop(stack, COUNTS[name])))
-        case "APPEND" | "APPENDS":
-            values = _pop(stack, COUNTS[name])
-            stack.append(_append(*_pop(stack, 1), values))
-        case "SETITEM" | "SETITEMS":
-            items = _pop(stack, COUNTS[name])
-            stack.append(_set_items(*_pop(stack, 1), items))
         case "BINPUT" | "LONG_BINPUT":
             (memo[argument],) = _pop(stack, 1)
             stack.append(memo[argument])
         case "BINGET" | "LONG_BINGET":
             demand(argument in memo, "a pickle that remembers what it never saw; damaged?")
             stack.append(memo[argument])
-        case "GLOBAL":
-            stack.append(Name(argument))
-        case "BINPERSID":
-            stack.append(_as_storage(*_pop(stack, 1)))
-        case "REDUCE":
-            stack.append(_as_rebuilt(*_pop(stack, 2)))
+        # Every other opcode pushes one value, some after they have popped what it is made of.
         case _:
-            raise ValueError(
-                f"the opcode {name}, which no tensor needs; hostile, or not a tensor alone?"
-            )
+            stack.append(_made(stack, name, argument))
+
+
+def _made(stack: list, name: str, argument):
+    """The value that one opcode makes of its argument and of what it pops off the stack.
+
+    BUILD, INST, OBJ, NEWOBJ and all others that torch does not need are missing on purpose.
+    """
+    match name:
+        case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINUNICODE":
+            return argument
+        case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE" | "MARK":
+            return CONSTANTS[name]
+        case "EMPTY_LIST" | "EMPTY_DICT":
+            return [] if name == "EMPTY_LIST" else {}
+        case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
+            return tuple(_pop(stack, COUNTS[name]))
+        # A list or dict lies on the stack below its items.
+        case "APPEND" | "APPENDS":
+            values = _pop(stack, COUNTS[name])
+            return _append(*_pop(stack, 1), values)
+        case "SETITEM" | "SETITEMS":
+            items = _pop(stack, COUNTS[name])
+            return _set_items(*_pop(stack, 1), items)
+        case "GLOBAL":
+            return Name(argument)
+        case "BINPERSID":
+            return _as_storage(*_pop(stack, 1))
+        case "REDUCE":
+            return _as_rebuilt(*_pop(stack, 2))
+    raise ValueError(f"the opcode {name}, which no tensor needs; hostile, or not a tensor alone?")
 
 
 def _pop(stack: list, count: int | None = None) -> list:
@@ -142,12 +158,12 @@ def _append(target, values: list) -> list:
 
 
 def _set_items(target, items: list) -> dict:
-    keys, values = items[::2], items[1::2]
-    plain = (
-        type(target) is dict and len(keys) == len(values) and all(type(key) is str for key in keys)
-    )
+    keys = items[::2]
+    values = items[1::2]
+    plain = len(keys) == len(values) and all(type(key) is str for key in keys)
     demand(
-        plain, "a pickle that sets items of what is no dict of strings; damaged, or a whole model?"
+        type(target) is dict and plain,
+        "a pickle that sets items of what is no dict of strings; damaged, or a whole model?",
     )
     target.update(zip(keys, values, strict=True))
     return target
@@ -155,7 +171,8 @@ def _set_items(target, items: list) -> dict:
 
 def _as_storage(persistent_id) -> Storage:
     match persistent_id:
-        # The legacy format has a sixth field, for storages that are parts of others: None in all but ancient files.
+        # The legacy format has a sixth field, for storages that are parts of others: it is None in
+        # all but ancient files.
         case ("storage", Name(kind), str(key), str(), size, *rest) if rest in ([], [None]):
             demand(
                 kind in DTYPES,
@@ -169,8 +186,9 @@ def _as_storage(persistent_id) -> Storage:
 
 
 def _as_rebuilt(function, arguments):
-    """What a call would return, for the three calls that torch writes for a tensor; no call is made."""
+    """What a call would return, for the three calls that torch writes; none of them is made."""
     match function, arguments:
+        # An empty OrderedDict stands for no backward hooks; hooks would be code.
         case Name("collections OrderedDict"), ():
             return HOOKS
         case Name("torch._utils _rebuild_tensor_v2"), (
@@ -204,6 +222,9 @@ def is_size(value) -> bool:
 
 
 def demand(condition, otherwise: str):
-    """ValueError for a file that is not as it must be; `otherwise` says what it is instead and why that may be."""
+    """Raises ValueError for a file that is not as it must be.
+
+    `otherwise` says what the file is instead, and why that may be.
+    """
     if not condition:
         raise ValueError(otherwise)

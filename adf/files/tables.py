@@ -4,22 +4,24 @@ import numpy as np
 
 
 def markdown_table(rows):
-    """A list of dicts, one per row, the first entry its name  -> a Markdown table that also reads as plain text.
+    """A list of dicts, one per row, the first entry its name  -> a Markdown table.
 
-    An undefined or missing value is a dash.
+    It also reads as plain text. An undefined or missing value is a dash.
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, *([_cell(row.get(column)) for column in columns] for row in rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * (w - 1) + "-:"[i > 0] for i, w in enumerate(widths)])
-    padded = (
-        [
-            cell.rjust(w) if i else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in lines
-    )
-    return "\n".join("| " + " | ".join(line) + " |" for line in padded)
+    # Below the header lies a rule; its colons align all columns but the names to the right.
+    lines.insert(1, ["-" * (width - 1) + "-:"[i > 0] for i, width in enumerate(widths)])
+    return "\n".join("| " + " | ".join(_padded(line, widths)) + " |" for line in lines)
+
+
+def _padded(line, widths):
+    """The cells of a line at the widths of their columns: names left, values right."""
+    return [
+        cell.rjust(width) if i else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ]
 
 
 def _cell(value):

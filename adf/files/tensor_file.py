@@ -1,4 +1,7 @@
-"""One tensor out of a `.pt` file, without PyTorch and without running anything that the file says: see opcodes.py."""
+"""One tensor out of a `.pt` file, without PyTorch and without running what the file says.
+
+opcodes.py reads the pickles in it.
+"""
 
 import io
 import math
@@ -13,37 +16,63 @@ from .opcodes import FILE_BYTES, View, as_view, demand, interpret, is_size
 
 PICKLE_BYTES = 2**16  # torch needs 400
 ZIP_MEMBERS = 64  # torch needs 7
-EXTRA_BYTES = 2**16  # a zip member that holds no numbers: version, byteorder, ...
-AXES = 8
+EXTRA_BYTES = 2**16  # of a zip member that holds no numbers: version, byteorder, ...
+AXES = 8  # images and masks have 2 or 3
 
-MAGIC = 0x1950A86A20F9469CFC6C
-PROTOCOL = 1001
+MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the legacy format
+PROTOCOL = 1001  # the second
 
 
 def read_tensor(path) -> np.ndarray:
     """The one tensor in a `.pt` file, legacy or zip, as a C-contiguous array of its own.
 
-    ValueError, in one line, for a file that is damaged, hostile, or holds anything but one plain tensor;
-    OSError where the path cannot be opened.
+    Raises ValueError, in one line, for a file that is damaged, hostile, or holds anything but one
+    plain tensor, and OSError where the path cannot be opened.
     """
     path = Path(path)
     status = path.stat()
+    # Only regular files are read: a device might never end.
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path}: expected a .pt file, got a folder or a device; a wrong path?")
     if status.st_size > FILE_BYTES:
         raise ValueError(
-            f"{path}: expected at most {FILE_BYTES} bytes, got {status.st_size}; not an image's tensor?"
+            f"{path}: expected at most {FILE_BYTES} bytes, got {status.st_size}; "
+            "not an image's tensor?"
         )
     data = path.read_bytes()
+    read = _read_zip if data.startswith(b"PK\x03\x04") else _read_legacy
     try:
-        return _gather(*(_read_zip(data) if data.startswith(b"PK\x03\x04") else _read_legacy(data)))
+        return _gather(*read(data))
     except ValueError as error:
         raise ValueError(f"{path}: expected a .pt file of one tensor, got {error}") from error
 
 
 def _read_legacy(data: bytes) -> tuple[View, memoryview]:
-    """Five pickles (magic number, protocol, sizes, tensor, storage keys), an int64 count, the numbers."""
+    """The tensor and its numbers out of the legacy format.
+
+    It consists of five pickles (magic number, protocol, sizes, tensor, storage keys), an int64
+    count, and the numbers.
+    """
     stream = io.BytesIO(data[:PICKLE_BYTES])
+    _check_preamble(stream)
+    view = as_view(interpret(stream))
+    match interpret(stream):
+        case [str(key)]:
+            demand(key == view.storage.key, "the numbers of another tensor; damaged?")
+        case _:
+            raise ValueError("no or several storages; several tensors in one file?")
+    # The pickles end here; 8 bytes of count lie between them and the numbers.
+    start = stream.tell() + 8
+    count = data[start - 8 : start]
+    demand(
+        count == view.storage.size.to_bytes(8, "little"),
+        "two counts of its numbers; cut short or damaged?",
+    )
+    return view, memoryview(data)[start:]
+
+
+def _check_preamble(stream: io.BytesIO):
+    """Reads the first three pickles of the legacy format: magic number, protocol, sizes."""
     demand(
         _is_int(interpret(stream), MAGIC),
         "a pickle without torch's magic number; not written by torch.save?",
@@ -55,42 +84,19 @@ def _read_legacy(data: bytes) -> tuple[View, memoryview]:
     sizes = interpret(stream)
     little = isinstance(sizes, dict) and sizes.get("little_endian") is True
     demand(little, "big-endian numbers; written on another kind of machine?")
-    view = as_view(interpret(stream))
-    match interpret(stream):
-        case [str(key)]:
-            demand(key == view.storage.key, "the numbers of another tensor; damaged?")
-        case _:
-            raise ValueError("no or several storages; several tensors in one file?")
-    start = stream.tell() + 8
-    count = data[start - 8 : start]
-    demand(
-        count == view.storage.size.to_bytes(8, "little"),
-        "two counts of its numbers; cut short or damaged?",
-    )
-    return view, memoryview(data)[start:]
 
 
 def _read_zip(data: bytes) -> tuple[View, bytes]:
-    """TOP/data.pkl describes the tensor, TOP/data/KEY holds its numbers, TOP/byteorder is optional."""
-    demand(
-        data[-22:-18] == b"PK\x05\x06",
-        "a zip archive without its end, or with bytes behind it; cut short?",
-    )
-    # Every entry of the directory starts so: their number is bounded before zipfile makes objects of them.
-    demand(
-        data.count(b"PK\x01\x02") <= ZIP_MEMBERS,
-        "a zip archive of too many members; not a tensor alone?",
-    )
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = _checked_members(archive.infolist(), len(data))
-            content = {name: archive.read(member) for name, member in members.items()}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
-        raise ValueError(f"a damaged zip archive ({str(error)[:80]}); cut short?") from error
+    """The tensor and its numbers out of the zip format.
+
+    TOP/data.pkl describes the tensor, TOP/data/KEY holds its numbers, TOP/byteorder is optional.
+    """
+    content = _unzipped(data)
     demand(
         content.get("byteorder", b"little") == b"little",
         "big-endian numbers; written on another machine?",
     )
+    # A missing data.pkl reads as an empty one, which is a damaged pickle.
     stream = io.BytesIO(content.get("data.pkl", b""))
     view = as_view(interpret(stream))
     demand(not stream.read(1), "bytes behind its pickle; damaged?")
@@ -102,8 +108,29 @@ def _read_zip(data: bytes) -> tuple[View, bytes]:
     return view, content[numbers[0]]
 
 
+def _unzipped(data: bytes) -> dict[str, bytes]:
+    """Name below the top folder -> content, of all members."""
+    demand(
+        data[-22:-18] == b"PK\x05\x06",
+        "a zip archive without its end, or with bytes behind it; cut short?",
+    )
+    # Every entry of the directory starts with these bytes: the number of entries is bounded before
+    # zipfile makes objects of them.
+    demand(
+        data.count(b"PK\x01\x02") <= ZIP_MEMBERS,
+        "a zip archive of too many members; not a tensor alone?",
+    )
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = _checked_members(archive.infolist(), len(data))
+            return {name: archive.read(member) for name, member in members.items()}
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
+        raise ValueError(f"a damaged zip archive ({str(error)[:80]}); cut short?") from error
+
+
 def _checked_members(infos: list[zipfile.ZipInfo], file_bytes: int) -> dict[str, zipfile.ZipInfo]:
-    """Name below the top folder -> member; nothing is read before their sizes add up to less than the file."""
+    """Name below the top folder -> member, after checks of their names and sizes."""
+    # Nothing is unpacked to the disk, but torch writes no names that would leave a folder there.
     members = {info.filename.partition("/")[2]: info for info in infos}
     parts = [part for info in infos for part in info.filename.removesuffix("/").split("/")]
     demand(
@@ -115,6 +142,13 @@ def _checked_members(infos: list[zipfile.ZipInfo], file_bytes: int) -> dict[str,
         one_top and len(members) == len(infos),
         "a zip archive with a name twice or two folders; hostile?",
     )
+    _check_sizes(members, file_bytes)
+    return members
+
+
+def _check_sizes(members: dict[str, zipfile.ZipInfo], file_bytes: int):
+    """Refuses members that add up to more than the file, before any of them is read."""
+    infos = members.values()
     stored = all(
         info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1 for info in infos
     )
@@ -123,17 +157,36 @@ def _checked_members(infos: list[zipfile.ZipInfo], file_bytes: int) -> dict[str,
         sum(info.file_size for info in infos) < file_bytes,
         "a zip archive that claims more than it has; hostile?",
     )
-    extra = max(
-        (info.file_size for name, info in members.items() if not name.startswith("data/")),
-        default=0,
+    # Members that hold no numbers are a few bytes each in the file of a single tensor.
+    other_bytes = [info.file_size for name, info in members.items() if not name.startswith("data/")]
+    demand(
+        max(other_bytes, default=0) <= EXTRA_BYTES,
+        "a zip archive with more than a tensor in it; a whole model?",
     )
-    demand(extra <= EXTRA_BYTES, "a zip archive with more than a tensor in it; a whole model?")
-    return members
 
 
 def _gather(view: View, numbers) -> np.ndarray:
-    """The elements of `view` out of the storage's bytes; all is checked before anything is allocated."""
-    dtype, size, shape, strides = view.storage.dtype, view.storage.size, view.shape, view.strides
+    """The elements of `view` out of the bytes of its storage."""
+    _check_view(view)
+    dtype = view.storage.dtype
+    expected = view.storage.size * dtype.itemsize
+    demand(len(numbers) == expected, f"{len(numbers)} bytes of numbers, not {expected}; cut short?")
+    count = math.prod(view.shape)
+    _check_bounds(view, count)
+    if count == 0:
+        return np.zeros(view.shape, dtype)
+    # Bools are read as bytes, for a byte other than 0 and 1 is no bool.
+    is_bool = dtype.kind == "b"
+    offset = view.offset * dtype.itemsize
+    steps = [stride * dtype.itemsize for stride in view.strides]
+    elements = np.ndarray(view.shape, "u1" if is_bool else dtype, numbers, offset, steps)
+    return np.array(elements != 0 if is_bool else elements, dtype.newbyteorder("="), order="C")
+
+
+def _check_view(view: View):
+    """Refuses an offset, shape or strides that are not of the right types or sizes."""
+    shape = view.shape
+    strides = view.strides
     tuples = type(shape) is tuple and type(strides) is tuple and len(shape) == len(strides) <= AXES
     demand(
         tuples,
@@ -141,26 +194,22 @@ def _gather(view: View, numbers) -> np.ndarray:
     )
     sizes = all(is_size(number) for number in (view.offset, *shape, *strides))
     demand(sizes, "an offset, shape or stride below 0 or above any file's; hostile?")
-    expected = size * dtype.itemsize
-    demand(len(numbers) == expected, f"{len(numbers)} bytes of numbers, not {expected}; cut short?")
-    count = math.prod(shape)
+
+
+def _check_bounds(view: View, count: int):
+    """Refuses a view of more than its storage, before anything is allocated for its elements."""
+    size = view.storage.size
     demand(
         count <= size,
         f"{count} elements out of {size} stored; saved from expand()? use contiguous() before",
     )
-    last = view.offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    # Strides are not negative, so the last element lies highest.
+    axes = zip(view.shape, view.strides, strict=True)
+    last = view.offset + sum((n - 1) * stride for n, stride in axes)
     demand(
         count == 0 or last < size,
         f"a tensor that ends at element {last} of {size} stored; cut short or hostile?",
     )
-    if count == 0:
-        return np.zeros(shape, dtype)
-    truth = dtype.kind == "b"  # read as bytes, for one other than 0 and 1 is no bool
-    steps = [stride * dtype.itemsize for stride in strides]
-    elements = np.ndarray(
-        shape, "u1" if truth else dtype, numbers, view.offset * dtype.itemsize, steps
-    )
-    return np.array(elements != 0 if truth else elements, dtype.newbyteorder("="), order="C")
 
 
 def _is_int(value, expected: int) -> bool:

@@ -21,6 +21,7 @@ def write_prediction(folder, name, image, prediction, class_names):
         lambda file: std.save(file, format="TIFF"),
         lambda file: figures.save(figure, file),
     )
+    # What was written before one of them failed is taken away again.
     folder.mkdir(parents=True, exist_ok=True)
     done = []
     try:

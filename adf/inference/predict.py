@@ -15,10 +15,10 @@ PIXELS_PER_THREAD = 1 << 16
 def predict(segmenter, images):
     """The Prediction for images (N, C, H, W) of any size and real dtype, as NumPy arrays.
 
-    Images are normalised, padded, and cropped back. They are worked on a few at a time, on all cores;
-    the answer for an image does not depend on its neighbours. A U-Net sees an image of more than 1024
-    pixels a side in tiles, with the same answer. Raises ValueError on other axes, on images without
-    pixels, and on images that are not finite.
+    Images are normalised, padded, and cropped back. They are worked on a few at a time, on all
+    cores; the answer for an image does not depend on its neighbours. A U-Net sees an image of more
+    than 1024 pixels a side in tiles, with the same answer. Raises ValueError on other axes, on
+    images without pixels, and on images that are not finite.
     """
     x = segmenter.input(images)
     count, _, height, width = x.mean.shape
@@ -27,6 +27,7 @@ def predict(segmenter, images):
     if len(parts) > 1:
         singles = [x.map(lambda field, n=n: field[n : n + 1]) for n in range(count)]
         return concatenate([predict_tiled(segmenter, image, parts) for image in singles], numpy)
+    # Groups are as large as keeps all threads busy, and no larger than is good for the cache.
     per_thread = max(1, PIXELS_PER_THREAD // (height * width))
     step = min(-(-count // thread_count()), per_thread)
     groups = [x.map(lambda field, n=n: field[n : n + step]) for n in range(0, count, step)]
@@ -38,7 +39,7 @@ def predict(segmenter, images):
 
 
 def predict_window(segmenter, x, crop):
-    """The Prediction for an input of a size that the network can halve, of the pixels of the crop."""
+    """The Prediction for the cropped part of an input whose size the network can halve."""
     logits = segmenter.network.predict(x)
     return segmenter.read(logits.map(lambda field: field[..., *crop]))
 
@@ -48,6 +49,7 @@ def predict_tiled(segmenter, image, parts):
     size = tuple(target.stop for target in parts[-1].target)
     whole = None
 
+    # Threads predict; this one pastes, so that no two write at once.
     def work(tile):
         x = image.map(lambda field: xp.ascontiguousarray(field[..., *tile.window]))
         return tile.target, on_host(predict_window(segmenter, x, tile.crop))
@@ -68,7 +70,7 @@ def predict_tiled(segmenter, image, parts):
 
 
 def pad(x, network):
-    """The input, reflected at its lower and right border up to a size that the network can halve."""
+    """The input, reflected at its lower and right border to a size that the network can halve."""
     multiple = getattr(network, "multiple", 1)
     height, width = x.mean.shape[2:]
     if height % multiple == 0 and width % multiple == 0:

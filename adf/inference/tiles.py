@@ -1,8 +1,8 @@
 """A large image in tiles that overlap: predicted in the memory of a few, the same as in one piece.
 
 A pixel of a U-Net sees no further than the network's `reach`. So every tile is predicted with a
-margin of at least that many pixels, which is then cut off. Tiles begin at multiples of the network's
-`multiple`, so that each pooling window has the pixels that it has in the whole image.
+margin of at least that many pixels, which is then cut off. Tiles begin at multiples of the
+network's `multiple`, so that each pooling window has the pixels that it has in the whole image.
 """
 
 from typing import NamedTuple
@@ -31,6 +31,7 @@ def tiles(size, network):
 
 def spans(length, multiple, reach):
     """(window, crop, target) of every tile along one axis."""
+    # One tile covers all, unless the axis is long and the network says how far a pixel sees.
     end = length + -length % multiple
     step = end
     margin = 0

@@ -18,6 +18,7 @@ def check(layer, x, axes="(N, C, H, W)", channels=None):
             "for an image: Gaussian(image)"
         )
     _check_fields(name, x)
+    # Fields that fit each other may still be no images, or of another number of channels.
     shape = x.mean.shape
     if axes is not None and len(shape) != axes.count(",") + 1:
         raise ValueError(f"{name} expects axes {axes}, got an array of shape {shape}")
@@ -133,8 +134,8 @@ def check_segmenter(noise_var, label_smoothing, density_weight):
         )
     if label_smoothing is None or not 0 < label_smoothing < 1:
         raise ValueError(
-            f"Segmenter expects a label_smoothing between 0 and 1, got {label_smoothing!r}: at 0 the "
-            "target lies on the border of the simplex, where the density is infinite or 0"
+            f"Segmenter expects a label_smoothing between 0 and 1, got {label_smoothing!r}: at 0 "
+            "the target lies on the border of the simplex, where the density is infinite or 0"
         )
     if not 0 <= density_weight <= 1:
         raise ValueError(f"Segmenter expects a density_weight from 0 to 1, got {density_weight!r}")

@@ -63,6 +63,7 @@ class Parallel(Layer):
         callbacks = list(callbacks)
         shapes = [output.mean.shape for output in outputs]
 
+        # What one input did through several branches adds up.
         def backward(dy):
             shares = self.split(dy, shapes)
             dx = None
@@ -86,13 +87,14 @@ class Concat(Parallel):
     def join(self, outputs):
         shapes = [y.mean.shape for y in outputs]
         size = max(shape[2:] for shape in shapes)
-        others = {shape[2:] for shape in shapes} - {size, (1,) * len(size)}
-        images = {shape[0] for shape in shapes}
-        if others or min(map(len, shapes)) < 2 or len(images) > 1:
+        sizes = {shape[2:] for shape in shapes} - {size, (1,) * len(size)}
+        counts = {shape[0] for shape in shapes}
+        if sizes or min(map(len, shapes)) < 2 or len(counts) > 1:
             raise ValueError(
                 "Concat expects outputs that differ in channels only, or of 1 x 1 pixels, "
                 f"got {shapes}"
             )
+        # A point mass beside Gaussians is one of variance 0.
         mean = _side_by_side([y.mean for y in outputs], size)
         if all(y.var is None for y in outputs):
             return Gaussian(mean, None)
@@ -113,8 +115,8 @@ class Add(Parallel):
     """y = f_1(x) + ... + f_n(x).  E[y] = sum E[f_i],  Var[y] = sum Var[f_i].
 
     Exact for independent branches. Branches that share their input are not independent, and their
-    covariance is left out: that is ADF's approximation. Raises ValueError unless all outputs have one
-    shape.
+    covariance is left out: that is ADF's approximation. Raises ValueError unless all outputs have
+    one shape.
     """
 
     def join(self, outputs):
@@ -131,9 +133,9 @@ class Add(Parallel):
 
 
 def fold(layer, x, leaf, join):
-    """Walks any network with a state x: leaf(layer, x) at every layer, join(layer, [x, ...]) where
-    branches meet. So `fold(network, x, lambda f, x: f.predict(x), lambda f, ys: f.join(ys))` is
-    network.predict(x). Identity hands the state on.
+    """Walks a network with a state: leaf(layer, x) at a layer, join(layer, [x, ...]) at a joint.
+
+    With layer.predict(x) and layer.join(xs) for these two it is network.predict(x).
     """
     if isinstance(layer, Sequential):
         for inner in layer.layers:

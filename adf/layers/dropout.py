@@ -9,13 +9,13 @@ from .layer import Layer
 class Dropout(Layer):
     """y = x m / (1 - p), m = 0 with probability p, else 1.
 
-    E[y] = E[x],  Var[y] = (Var[x] + p E[x]**2) / (1 - p).  Exact moments of inverted dropout, whatever
-    the distribution of x; that y is passed on as a Gaussian is ADF's approximation.
+    E[y] = E[x],  Var[y] = (Var[x] + p E[x]**2) / (1 - p).  Exact moments of inverted dropout,
+    whatever the distribution of x; that y is passed on as a Gaussian is ADF's approximation.
 
-    Active in `forward` and `predict` alike: the variance is the point. A point mass passes unchanged,
-    as in a deterministic network at inference. With sample=True masks are drawn instead (rng: a seed
-    or a generator, on the host) and applied to mean and standard deviation: Monte Carlo dropout
-    (Gal & Ghahramani, ICML 2016). Any shape. Raises ValueError unless 0 <= p < 1.
+    Active in `forward` and `predict` alike: the variance is the point. A point mass passes
+    unchanged, as in a deterministic network at inference. With sample=True masks are drawn instead
+    (rng: a seed or a generator, on the host) and applied to mean and standard deviation: Monte
+    Carlo dropout (Gal & Ghahramani, ICML 2016). Any shape. Raises ValueError unless 0 <= p < 1.
     """
 
     def __init__(self, p=0.5, sample=False, *, rng=None):

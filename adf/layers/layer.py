@@ -1,12 +1,13 @@
 """What every layer is: parameters, and forward -> (y, backward)."""
 
 from ..backend import Generator, xp
+from .paths import named
 
 FLOATS = ("float32", "float64")
 
 
 class Parameter:
-    """An array that learns: `value`, and `grad`, into which every backward adds. Both are assignable.
+    """An array that learns: `value`, and `grad`, into which every backward adds. Assign to either.
 
     A value of the other float type makes the gradient one of that type, too. Raises ValueError on
     another shape, and on what is neither float32 nor float64.
@@ -64,8 +65,8 @@ class Layer:
     """A map from Gaussian to Gaussian.
 
     `forward(x)` returns y and `backward`. `backward(dy)`, called once, returns dx and adds to the
-    gradients of the parameters. `predict(x)` returns y alone and keeps nothing. `parameters()` lists
-    them in the order of construction.
+    gradients of the parameters. `predict(x)` returns y alone and keeps nothing. `parameters()`
+    lists them in the order of construction.
     """
 
     def forward(self, x):
@@ -84,27 +85,3 @@ class Layer:
     def generators(self):
         """The generators of random numbers, in the order of construction; few layers have one."""
         return list(named(self, Generator).values())
-
-
-def named(owner, kind):
-    """path -> thing, for every Parameter (or Statistic, or Generator) that an object holds.
-
-    A path is made of attributes and positions, such as network.layers.0.weight. What is used twice
-    has the first of its paths.
-    """
-    first_path = {}
-    for path, thing in _walk(owner, kind):
-        first_path.setdefault(id(thing), (path, thing))
-    return dict(first_path.values())
-
-
-def _walk(owner, kind):
-    for name, value in vars(owner).items():
-        items = {name: value}
-        if isinstance(value, tuple | list):
-            items = {f"{name}.{position}": item for position, item in enumerate(value)}
-        for path, item in items.items():
-            if isinstance(item, kind):
-                yield path, item
-            elif isinstance(item, Layer):
-                yield from ((f"{path}.{inner}", thing) for inner, thing in _walk(item, kind))

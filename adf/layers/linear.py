@@ -2,7 +2,8 @@
 
 y = A(w) x + b gives E[y] = A(w) E[x] + b and, for independent inputs, Var[y] = A(w**2) Var[x]: the
 same map with every weight squared. One derivation serves every linear layer. Each supplies only the
-map `apply`, its transpose `adjoint` and, where it learns, `weight_grad`.
+map `apply`, its transpose `adjoint` and, where it learns, `weight_grad`. Transposed convolution,
+averages and upsampling follow the same law: transposed.py, resampling.py.
 """
 
 import math
@@ -10,24 +11,17 @@ import math
 from ..backend import default_rng, xp
 from ..engine import Correlation
 from ..gaussian import Gaussian
-from .checks import (
-    check,
-    check_groups,
-    check_output_padding,
-    check_positive,
-    check_transposed_size,
-    check_window,
-    pair,
-)
+from . import checks
 from .layer import Layer, Parameter
 
 
 class LinearLaw(Layer):
-    """y = A(w) x + b.  E[y] = A(w) E[x] + b,  Var[y] = A(w**2) Var[x].  Exact for independent inputs.
+    """y = A(w) x + b.  E[y] = A(w) E[x] + b,  Var[y] = A(w**2) Var[x].
 
-    A subclass supplies apply(w, x) = A(w) x, adjoint(w, dy, shape) = A(w)^T dy of the shape of x, and
-    check(x). If it learns, it has a `weight`, perhaps a `bias` (one per channel, axis 1), and
-    weight_grad(x, dy), the gradient of sum(dy * A(w) x) by w. If it does not, `weights()` are fixed.
+    Exact for independent inputs. A subclass supplies apply(w, x) = A(w) x, adjoint(w, dy, shape) =
+    A(w)^T dy of the shape of x, and check(x). If it learns, it has a `weight`, perhaps a `bias`
+    (one per channel, axis 1), and weight_grad(x, dy), the gradient of sum(dy * A(w) x) by w. If
+    not, `weights()` are fixed.
     """
 
     weight = None
@@ -49,8 +43,9 @@ class LinearLaw(Layer):
         w = self.weights()
         y = self.predict(x)
         shape = x.mean.shape
-        inputs = None if self.weight is None else x
+        inputs = None if self.weight is None else x  # fixed weights need none of them
 
+        # The transposed maps hand dy back; a weight's gradient meets it twice, as w and as w**2.
         def backward(dy):
             if self.weight is not None:
                 dw = self.weight_grad(inputs.mean, dy.mean)
@@ -78,18 +73,18 @@ class LinearLaw(Layer):
 class Linear(LinearLaw):
     """y = W x + b.  E[y] = W E[x] + b,  Var[y] = W**2 Var[x].  Exact for independent inputs.
 
-    x: (N, in_features); y: (N, out_features); weight: (out_features, in_features). Raises ValueError
-    on other shapes. Source: Gast & Roth, CVPR 2018, section 3.
+    x: (N, in_features); y: (N, out_features); weight: (out_features, in_features). Raises
+    ValueError on other shapes. Source: Gast & Roth, CVPR 2018, section 3.
     """
 
     def __init__(self, in_features, out_features, bias=True, *, rng=None):
-        check_positive(self, in_features=in_features, out_features=out_features)
+        checks.check_positive(self, in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
         self._learn((out_features, in_features), in_features, out_features, bias, rng)
 
     def check(self, x):
-        check(self, x, "(N, features)", self.in_features)
+        checks.check(self, x, "(N, features)", self.in_features)
 
     def apply(self, w, x):
         return xp.matmul(x, w.T)
@@ -107,7 +102,8 @@ class Conv2d(LinearLaw):
     Exact for independent inputs. Outputs whose windows overlap are correlated, which the next layer
     takes no notice of: that is ADF's approximation. Sizes are an int or a pair.
     x: (N, in_channels, H, W); weight: (out_channels, in_channels / groups, kh, kw);
-    y: (N, out_channels, H_out, W_out), H_out = (H + 2 padding - dilation (kh - 1) - 1) // stride + 1.
+    y: (N, out_channels, H_out, W_out), H_out = (H + 2 padding - dilation (kh - 1) - 1) // stride +
+    1.
     Raises ValueError on other shapes and on an image smaller than the kernel.
     Source: Gast & Roth, CVPR 2018, section 3.
     """
@@ -122,21 +118,24 @@ class Conv2d(LinearLaw):
 
     def _configure(self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups):
         """Checks and keeps the sizes, the geometry as the Correlation `map`."""
-        check_positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
-        check_groups(self, in_channels, out_channels, groups)
+        checks.check_positive(
+            self, in_channels=in_channels, out_channels=out_channels, groups=groups
+        )
+        checks.check_groups(self, in_channels, out_channels, groups)
+        # The geometry, in the names of torch.nn, is what the engine takes.
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = pair(self, "kernel_size", kernel_size, 1)
+        self.kernel_size = checks.pair(self, "kernel_size", kernel_size, 1)
         self.map = Correlation(
-            pair(self, "stride", stride, 1),
-            pair(self, "padding", padding, 0),
-            pair(self, "dilation", dilation, 1),
+            checks.pair(self, "stride", stride, 1),
+            checks.pair(self, "padding", padding, 0),
+            checks.pair(self, "dilation", dilation, 1),
             groups,
         )
 
     def check(self, x):
-        check(self, x, channels=self.in_channels)
-        check_window(self, self.map, x.mean.shape[2:], self.kernel_size)
+        checks.check(self, x, channels=self.in_channels)
+        checks.check_window(self, self.map, x.mean.shape[2:], self.kernel_size)
 
     def apply(self, w, x):
         return self.map.apply(w, x)
@@ -146,49 +145,3 @@ class Conv2d(LinearLaw):
 
     def weight_grad(self, x, dy):
         return self.map.weight_grad(x, dy, self.kernel_size)
-
-
-class ConvTranspose2d(Conv2d):
-    """y = A(w)^T x + b, A(w) a Conv2d.  E[y] = A(w)^T E[x] + b,  Var[y] = A(w**2)^T Var[x].
-
-    Exact for independent inputs. x: (N, in_channels, H, W); weight, laid out as in torch.nn:
-    (in_channels, out_channels / groups, kh, kw); y: (N, out_channels, H_out, W_out) with
-    H_out = (H - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1. Raises ValueError on
-    other shapes, and unless output_padding is smaller than stride or dilation.
-    Source: Gast & Roth, CVPR 2018, section 3.
-    """
-
-    def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0,
-        groups=1, bias=True, dilation=1, *, rng=None,
-    ):  # fmt: skip
-        self._configure(in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
-        self.output_padding = pair(self, "output_padding", output_padding, 0)
-        check_output_padding(self.output_padding, self.map)
-        shape = (in_channels, out_channels // groups, *self.kernel_size)
-        taps = in_channels // groups * math.prod(self.kernel_size)
-        fan_in = max(1, taps // math.prod(self.map.stride))  # an output meets every stride-th tap
-        self._learn(shape, fan_in, out_channels, bias, rng)
-
-    def output_size(self, size):
-        """(H_out, W_out) for an image of this size (H, W)."""
-        m = self.map
-        extras = self.output_padding
-        sizes = zip(size, self.kernel_size, m.stride, m.padding, m.dilation, extras, strict=True)
-        return tuple(
-            (n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, d, extra in sizes
-        )
-
-    def check(self, x):
-        check(self, x, channels=self.in_channels)
-        check_transposed_size(self.output_size(x.mean.shape[2:]), x.mean.shape[2:], self.map)
-
-    def apply(self, w, x):
-        shape = (len(x), self.out_channels, *self.output_size(x.shape[2:]))
-        return self.map.adjoint(w, x, shape)  # (2.6)
-
-    def adjoint(self, w, dy, shape):
-        return self.map.apply(w, dy)[:, :, : shape[2], : shape[3]]  # output_padding can add rows
-
-    def weight_grad(self, x, dy):
-        return self.map.weight_grad(dy, x, self.kernel_size)

@@ -43,6 +43,7 @@ class BatchNorm2d(Layer):
             raise ValueError(
                 f"BatchNorm2d expects at least one image, got an array of shape {x.mean.shape}"
             )
+        # The statistics of the random x: its variance is that of the means and that of the noise.
         m = over_pixels(x.mean) / n  # (5.1)
         centred = x.mean - per_channel(m)
         total = over_pixels(centred * centred) / n
@@ -59,6 +60,7 @@ class BatchNorm2d(Layer):
 
     def _backward(self, dy, x, centred, total, k, n):
         """dx, through m and total as well; the gradients of scale and shift."""
+        # k scales means and variances, and goes back to `scale` and, through total, to every x.
         dk = over_pixels(dy.mean * centred)
         if dy.var is not None:
             dk = dk + 2 * k * over_pixels(dy.var * x.var)  # (5.6)

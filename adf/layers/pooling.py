@@ -9,16 +9,16 @@ from .layer import Layer
 
 
 class MaxPool2d(Layer):
-    """y = max over a window, by a tree of pairwise maxima.  E[y], Var[y] of a pair: moments.maximum.
+    """y = max over a window, by a tree of pairwise maxima.  Moments of a pair: moments.maximum.
 
-    Each pairwise maximum is exact for two independent Gaussians. That its result enters the next one
-    as a Gaussian is an approximation, so the order matters: the entries of a row are paired from left
-    to right, the winners again, until one is left, an odd one moving up; then the winners of the rows
-    likewise, from top to bottom. A tie goes to the first.
-    Sizes are an int or a pair; stride defaults to kernel_size; windows may overlap. x: (N, C, H, W);
+    Each pairwise maximum is exact for two independent Gaussians. That its result enters the next
+    one as a Gaussian is an approximation, so the order matters: the entries of a row are paired
+    from left to right, the winners again, until one is left, an odd one moving up; then the
+    winners of the rows likewise, from top to bottom. A tie goes to the first. Sizes are an int or
+    a pair; stride defaults to kernel_size; windows may overlap. x: (N, C, H, W);
     y: (N, C, H_out, W_out) with H_out = (H - kernel) // stride + 1. Raises ValueError on other axes
-    and on an image smaller than the window. Source: Gast & Roth, CVPR 2018, section 3; the moments of
-    a pair: Clark, Operations Research 9, 1961.
+    and on an image smaller than the window. Source: Gast & Roth, CVPR 2018, section 3; the moments
+    of a pair: Clark, Operations Research 9, 1961.
     """
 
     def __init__(self, kernel_size, stride=None):
@@ -37,6 +37,7 @@ class MaxPool2d(Layer):
         dtype = x.mean.dtype
         is_point_mass = x.var is None
 
+        # Windows may overlap, so a pixel may get more than one share.
         def backward(dy):
             var = None if is_point_mass else xp.zeros(shape, dtype)
             dx = Gaussian(xp.zeros(shape, dtype), var)
@@ -82,6 +83,7 @@ def largest(entries, maximum):
     Neighbours are paired, the winners again, until one is left, an odd one moving up. maximum(a, b)
     is (y, backward(dy) -> (da, db)); backward(dy) here yields the gradient of every entry in turn.
     """
+    # The recursion is on the winners; on the way back theirs is shared out in the same pairs.
     if len(entries) == 1:
         return entries[0], lambda dy: iter((dy,))
     pairs = [maximum(a, b) for a, b in zip(entries[0::2], entries[1::2], strict=False)]
@@ -107,6 +109,7 @@ def maximum_of_pair(a, b):
 
 def maximum(a, b):
     """y = max(a, b) of two Gaussians -> (y, backward), backward(dy) -> (da, db)."""
+    # Of point masses the larger one gets all of dy, of Gaussians each gets its share.
     if a.var is None:
         a_is_larger = a.mean >= b.mean
 

@@ -46,10 +46,10 @@ class AvgPool2d(LinearLaw):
 
 
 class GlobalAvgPool2d(Layer):
-    """y = mean of the n = H W pixels of a channel.  E[y] = sum E[x] / n,  Var[y] = sum Var[x] / n**2.
+    """y = mean of the n pixels of a channel.  E[y] = sum E[x] / n,  Var[y] = sum Var[x] / n**2.
 
-    Exact for independent inputs. x: (N, C, H, W); y: (N, C, 1, 1). Raises ValueError on other axes
-    and where there are no pixels.
+    Exact for independent inputs; n = H W. x: (N, C, H, W); y: (N, C, 1, 1). Raises ValueError on
+    other axes and where there are no pixels.
     """
 
     def forward(self, x):
@@ -67,13 +67,13 @@ class GlobalAvgPool2d(Layer):
 
 
 class Upsample(Layer):
-    """y = A x, a pixel drawn out to scale_factor x scale_factor.  E[y] = A E[x],  Var[y] = A**2 Var[x].
+    """y = A x, larger by scale_factor.  E[y] = A E[x],  Var[y] = A**2 Var[x].
 
-    Exact for independent inputs; neighbouring outputs share inputs and are correlated, which the next
-    layer takes no notice of. mode "nearest" copies the pixel. "bilinear" interpolates between pixel
-    centres (half-pixel centres, edges replicate; weights that fall on one pixel are added before they
-    are squared). A is one matrix along the rows and one along the columns. x: (N, C, H, W); y: (N, C,
-    H f, W f). Raises ValueError on other axes, modes and factors.
+    Exact for independent inputs; neighbouring outputs share inputs and are correlated, which the
+    next layer takes no notice of. mode "nearest" copies the pixel. "bilinear" interpolates between
+    pixel centres (half-pixel centres, edges replicate; weights that fall on one pixel are added
+    before they are squared). A is one matrix along the rows and one along the columns. x: (N, C,
+    H, W); y: (N, C, H f, W f). Raises ValueError on other axes, modes and factors.
     """
 
     def __init__(self, scale_factor, mode="bilinear"):
@@ -84,6 +84,7 @@ class Upsample(Layer):
 
     def forward(self, x):
         check(self, x)
+        # Along rows and along columns A is a matrix each, of shares that sum to 1.
         height, width = x.mean.shape[2:]
         down = xp.asarray(weights(height, self.scale_factor[0], self.mode), x.mean.dtype)
         across = xp.asarray(weights(width, self.scale_factor[1], self.mode), x.mean.dtype)
@@ -104,7 +105,7 @@ def both_ways(down, x, across):
 
 
 def weights(size, factor, mode):
-    """The matrix (size factor, size) of one direction as nested lists: what an output takes of each."""
+    """The matrix (size factor, size) of one direction, as nested lists."""
     rows = [[0.0] * size for _ in range(size * factor)]
     for output, row in enumerate(rows):
         if mode == "nearest":

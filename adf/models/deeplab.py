@@ -14,7 +14,7 @@ from ..layers import (
 )
 from .network import NEGATIVE_SLOPE, Network, logits
 
-# Windows of 5, 9 and 13 pixels on the 16 x 16 that are left of 128 x 128; wider ones see mostly padding.
+# Windows of 5, 9 and 13 pixels on the 16 x 16 left of 128 x 128; wider ones see mostly padding.
 RATES = (2, 4, 6)
 # Channels of the skips at full and half size: few, so that they refine and do not decide.
 FINE = 8
@@ -25,14 +25,14 @@ class DeepLabV3Plus(Network):
     """Images (N, in_channels, H, W) -> logits (N, classes, H, W), a Gaussian each.
 
     A residual encoder goes down to an eighth of the size, then atrous convolutions at several rates
-    side by side (a spatial pyramid), then back up in two steps, each beside finer features. The paper
-    has one such skip, at a quarter of the size; here they are at half and full size, for the outline
-    of a cell is a pixel wide. Moments: those of its layers.
+    side by side (a spatial pyramid), then back up in two steps, each beside finer features. The
+    paper has one such skip, at a quarter of the size; here they are at half and full size, for the
+    outline of a cell is a pixel wide. Moments: those of its layers.
     widths: the channels at half, a quarter and an eighth of the size. pyramid: of each of its
-    branches, and half that behind them. decoder: of each step up. The default has 428,003 parameters
-    for one channel and three classes, 11 % fewer than UNet(1, 3, norm=True) with 482,483. rng: a seed
-    or a generator for the weights, drawn on the host. Raises ValueError where H or W is no multiple of
-    `multiple` = 8, and unless there are three widths.
+    branches, and half that behind them. decoder: of each step up. The default has 428,003
+    parameters for one channel and three classes, 11 % fewer than UNet(1, 3, norm=True) with
+    482,483. rng: a seed or a generator for the weights, drawn on the host. Raises ValueError where
+    H or W is no multiple of `multiple` = 8, and unless there are three widths.
     Source: Chen et al., Encoder-decoder with atrous separable convolution, ECCV 2018, section 3.
     """
 
@@ -48,7 +48,7 @@ class DeepLabV3Plus(Network):
 
 
 def half(in_channels, fine, middle, coarse, pyramid, out_channels, rng):
-    """Features at half the size, beside what comes back from an eighth; then up to the full size."""
+    """Features at half the size, beside what comes back from an eighth; up to the full size."""
     return Sequential(
         convolution(in_channels, fine, 3, stride=2, rng=rng),
         residual(fine, fine, rng=rng),
@@ -71,7 +71,7 @@ def eighth(fine, middle, coarse, pyramid, rng):
 
 
 def atrous_pyramid(in_channels, width, out_channels, rng):
-    """Every pixel by itself, with its surroundings at every rate, and with the average of the image; then mixed."""
+    """Every pixel by itself, its surroundings at every rate, the image's average; then mixed."""
     # Behind the average stands no batch norm, for a micro-batch of 4 images has only 4 values per
     # channel. And no bias: where all 4 fall on one side of the kink, it would be a constant, which
     # the batch norm behind the mixing takes away again.
@@ -97,7 +97,7 @@ def residual(in_channels, out_channels, stride=1, dilation=1, *, rng):
 
 
 def separable(in_channels, out_channels, stride=1, dilation=1, *, rng):
-    """A 3 x 3 convolution in two: depthwise, on every channel by itself, then 1 x 1 across the channels."""
+    """A 3 x 3 convolution in two: depthwise, a channel by itself, then 1 x 1 across channels."""
     return Sequential(
         convolution(in_channels, in_channels, 3, stride, dilation, groups=in_channels, rng=rng),
         convolution(in_channels, out_channels, 1, rng=rng),

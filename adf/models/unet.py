@@ -17,12 +17,12 @@ from .network import NEGATIVE_SLOPE, Network, logits
 class UNet(Network):
     """Images (N, in_channels, H, W) -> logits (N, classes, H, W), a Gaussian each.
 
-    Every level halves the image and passes to the next width; what the levels below found comes back
-    beside the level's own features. Moments: those of its layers. widths: the channels of each level,
-    the finest first. norm: batch norm behind every 3 x 3 convolution. rng: a seed or a generator for
-    the weights, drawn on the host. `reach`: how far a pixel sees at most, in pixels; each 3 x 3
-    convolution and each pooling window adds a pixel of its level. Raises ValueError where H or W is no
-    multiple of `multiple` = 2**(levels - 1).
+    Every level halves the image and passes to the next width; what the levels below found comes
+    back beside the level's own features. Moments: those of its layers. widths: the channels of
+    each level, the finest first. norm: batch norm behind every 3 x 3 convolution. rng: a seed or a
+    generator for the weights, drawn on the host. `reach`: how far a pixel sees at most, in pixels;
+    each 3 x 3 convolution and each pooling window adds a pixel of its level. Raises ValueError
+    where H or W is no multiple of `multiple` = 2**(levels - 1).
     """
 
     def __init__(self, in_channels, classes, widths=(16, 32, 64, 128), norm=False, rng=0):
@@ -37,6 +37,7 @@ class UNet(Network):
 
 def level(in_channels, width, *below, norm, rng):
     """Two convolutions; then, where there are widths below, down to them and back, and two more."""
+    # The lowest level goes nowhere; every other hands its features to what comes back from below.
     if not below:
         return convolutions(in_channels, width, norm, rng)
     return Sequential(

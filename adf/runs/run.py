@@ -12,7 +12,7 @@ from ..data.source import open_source
 from ..files import checkpoint
 from ..files.atomic import atomic_write, remove_stale
 from ..layers import Parameter
-from ..layers.layer import named
+from ..layers.paths import named
 from ..training import Adam, train_step
 from .settings import Settings
 from .state import check_shapes, restore, state
@@ -77,6 +77,7 @@ class Run:
             open(self.log, "a") as log,
             tqdm(**images_done, unit=" images", smoothing=0.1) as bar,
         ):
+            # A checkpoint is due every so many steps or seconds, and at the end.
             batch = drawing.submit(source.training, self.step, s.batch_size, s.seed)
             while self.step < s.steps:
                 images, labels = batch.result()
@@ -103,8 +104,8 @@ def start(folder, given, resume):
     """(run, source): the Run to train, and where its images come from. Writes nothing.
 
     The run is new with the given settings, or the one in the folder, which must have been made with
-    them. Raises ValueError on settings out of range or not the run's, on a checkpoint in the way, and
-    on data without images or with other classes.
+    them. Raises ValueError on settings out of range or not the run's, on a checkpoint in the way,
+    and on data without images or with other classes.
     """
     path = Path(folder) / "checkpoint.npz"
     if not path.exists():
@@ -115,6 +116,7 @@ def start(folder, given, resume):
         raise ValueError(
             f"{path} exists already: --resume goes on with it, another --out starts anew"
         )
+    # What was given must be what the run was made with: a run has one set of settings.
     run = load(folder)
     before = dataclasses.asdict(run.settings)
     changes = [f"{k} {before[k]!r} (now {v!r})" for k, v in given.items() if before[k] != v]

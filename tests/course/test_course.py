@@ -1,4 +1,7 @@
-"""The thread of the course: its network, its pixel, its books (notebooks/course.py, pixel.py, books.py)."""
+"""The thread of the course: its network, its pixel, its books.
+
+They are in notebooks/course.py, pixel.py and books.py.
+"""
 
 import os
 
@@ -18,7 +21,10 @@ from adf.studies.verification import reference
 
 
 def test_the_network_segments():
-    """Images that the training has not seen; it sees 20 pixels in each direction, less than a trap is long."""
+    """On images that the training has not seen.
+
+    The network sees 20 pixels in each direction, less than a trap is long.
+    """
     images, labels = generate(8, seed=99)
     found = adf.predict(course.segmenter(), images).labels
     for c, least in enumerate((0.95, 0.6, 0.6)):
@@ -92,7 +98,10 @@ def test_the_books_balance(capsys):
 
 
 def test_a_kind_gets_wrong_what_the_books_say():
-    """Layer by layer: exact for a product of Gaussians, and, but for the kink, of any independent inputs."""
+    """Each layer is exact for a product of Gaussians.
+
+    All but the kink are exact for any independent inputs, too.
+    """
     rng, walk = np.random.default_rng(0), course.steps(course.network("float64"))
     x = Gaussian(rng.normal(size=(1, 8, 4, 4)), rng.uniform(0.1, 1, (1, 8, 4, 4)))
     for name in "conv 1.2", "batch norm 1.2", "leaky ReLU 1.2":
@@ -120,7 +129,7 @@ def test_the_largest_of_four():
 
 
 def test_the_jackknife_removes_the_bias_of_a_logarithm():
-    """Of log of a variance of 1, sampled in groups as the books have them: the mean of many is 0."""
+    """A variance of 1 is sampled in groups as the books have them: the mean of many logs is 0."""
     rng, found = np.random.default_rng(0), []
     for _ in range(300):
         parts = [

@@ -1,4 +1,6 @@
-"""The equations that state moments: each against quadrature or sums that share no formula with it, and against samples.
+"""The equations that state moments.
+
+Each is tested against quadrature or sums that share no formula with it, and against samples.
 
 notebooks/equations.py puts TABLE into notebooks/EQUATIONS.md.
 """
@@ -25,7 +27,7 @@ class Equation(NamedTuple):
     """An equation of the course, and how to find what it states by other means."""
 
     tag: str
-    layer: Any  # maps a Gaussian by the equation, and a point mass as the map that the equation is about
+    layer: Any  # maps a Gaussian by the equation, and a point mass as the map that it is about
     x: Gaussian
     truth: Callable  # (layer, x) -> E[y] and Var[y] of every output, flat
     exact: bool = True  # False: the equation is an approximation, of which the error is the size
@@ -33,14 +35,20 @@ class Equation(NamedTuple):
 
 
 def random(*shape):
-    """sigma from 0.3 to 2, mu / sigma from -2 to 2: a million samples show what happens on both sides of a kink."""
+    """sigma from 0.3 to 2, mu / sigma from -2 to 2.
+
+    So a million samples show what happens on both sides of a kink.
+    """
     rng = np.random.default_rng(5)
     sigma = 10 ** rng.uniform(-0.5, 0.3, shape)
     return Gaussian(sigma * rng.uniform(-2, 2, shape), sigma**2)
 
 
 def by_impulses(layer, x):
-    """An affine layer: its matrix, one column for every unit vector pushed through it; then sums over the matrix."""
+    """The moments of an affine layer, by sums over its matrix.
+
+    The matrix has one column for every unit vector pushed through the layer.
+    """
     units = np.eye(x.mean.size).reshape(-1, *x.mean.shape[1:])
     bias = layer.predict(Gaussian(0 * units[:1])).mean.ravel()
     matrix = layer.predict(Gaussian(units)).mean.reshape(len(units), -1).T - bias[:, None]
@@ -52,7 +60,10 @@ def by_impulses(layer, x):
 
 
 def by_quadrature(layer, x):
-    """A function of each input alone: integrals of y and of (y - E[y])**2 over the normal density, cut at the kink."""
+    """The moments of a function of each input alone.
+
+    They are integrals of y and of (y - E[y])**2 over the normal density, cut at the kink.
+    """
 
     def expected(function, mean, sigma):
         cuts = [e for e in (-mean / sigma,) if abs(e) < 12]
@@ -77,7 +88,10 @@ def by_density(layer, x):
 
 
 def by_cases(layer, x):
-    """Dropout: x / (1 - p) with probability 1 - p, else 0; E[y^2] by Gauss-Hermite quadrature, exact for a square."""
+    """The moments of dropout: x / (1 - p) with probability 1 - p, else 0.
+
+    E[y^2] is by Gauss-Hermite quadrature, which is exact for a square.
+    """
     e, weight = np.polynomial.hermite_e.hermegauss(3)
     values = (x.mean.ravel()[:, None] + np.sqrt(x.var.ravel())[:, None] * e) / (1 - layer.p)
     first, second = (
@@ -87,7 +101,10 @@ def by_cases(layer, x):
 
 
 def by_marginals(layer, x):
-    """Each p_k of a Dirichlet, by its density p^(alpha_k - 1) (1 - p)^(the others - 1), not normalised."""
+    """The moments of each p_k of a Dirichlet, by its density, which is not normalised.
+
+    The density is p^(alpha_k - 1) (1 - p)^(the others - 1).
+    """
     layer.predict(x)
     alpha = layer.alpha[:, :, 0, 0]
     shapes = np.stack([alpha, alpha.sum(axis=1, keepdims=True) - alpha], axis=-1).reshape(-1, 2) - 1
@@ -139,7 +156,10 @@ TABLE = [
 
 
 def error(equation):
-    """The largest error of any output: of E[y] in true standard deviations, of Var[y] relative to the truth."""
+    """The largest error of any output.
+
+    That of E[y] is in true standard deviations, that of Var[y] relative to the truth.
+    """
     y, (mean, var) = equation.layer.predict(equation.x), equation.truth(equation.layer, equation.x)
     return max(
         (abs(y.mean.ravel() - mean) / np.sqrt(var)).max(), abs(y.var.ravel() / var - 1).max()
@@ -147,10 +167,12 @@ def error(equation):
 
 
 def sampling(equation):
-    """(comparison, limit): samples through the layer, and how many standard errors are allowed to any output."""
-    c = adf.montecarlo.compare(
-        equation.layer, equation.x, equation.samples, chunk=1 << 18
-    )  # draws from (1.1)
+    """(comparison, limit): samples through the layer, and how far off any output may be.
+
+    The limit counts standard errors.
+    """
+    # draws from (1.1)
+    c = adf.montecarlo.compare(equation.layer, equation.x, equation.samples, chunk=1 << 18)
     return c, adf.montecarlo.bound(2 * c.mean.size * len(TABLE))
 
 

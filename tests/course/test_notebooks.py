@@ -1,4 +1,7 @@
-"""The course: every notebook runs, is committed as it ran, keeps to its form, and has the equations the code cites."""
+"""The notebooks of the course.
+
+Every one runs, is committed as it ran, keeps to its form, and has the equations the code cites.
+"""
 
 import re
 from pathlib import Path
@@ -37,7 +40,10 @@ def tags(paths):
 
 
 def words(text):
-    """How many words there are to read: displayed equations and addresses of links count nothing, a formula one."""
+    """How many words there are to read.
+
+    Displayed equations and addresses of links count nothing, a formula counts as one word.
+    """
     text = re.sub(r"\$\$.*?\$\$", " ", text, flags=re.DOTALL)
     text = re.sub(r"\]\([^)]*\)", "]", re.sub(r"\$[^$]*\$", " x ", text))
     return len([word for word in text.split() if re.search(r"\w", word)])
@@ -49,8 +55,11 @@ def test_there_are_notebooks():
 
 @each
 def test_every_cell_runs(path):
-    """From the top, in the working directory notebooks/, on NumPy: the cells hand NumPy arrays to the layers. FAST: the
-    books, the biography and the training are shorter."""
+    """It runs from the top, in the working directory notebooks/, on NumPy.
+
+    The cells hand NumPy arrays to the layers. With FAST, the books, the biography and the training
+    are shorter.
+    """
     notebook = execute(path, FAST="1")
     assert len(notebook.cells) == len(read(path).cells)
 
@@ -130,7 +139,10 @@ def test_orphans_are_found():
 
 
 def test_citations_are_found():
-    source = '"""A docstring.\n\n    y = x    (1.1)\n    f(2.1)\n"""\ny = 1  # f (4.1), (4.2)\n# (5.1) not last\n'
+    source = (
+        '"""A docstring.\n\n    y = x    (1.1)\n    f(2.1)\n"""\n'
+        "y = 1  # f (4.1), (4.2)\n# (5.1) not last\n"
+    )
     assert cited(source) == [("1.1", 3), ("4.1", 6), ("4.2", 6)]
     assert "3.5" in places("adf"), "moments.py cites its equations"
 

@@ -10,7 +10,10 @@ import adf
 
 def test_links_lead_to_pages():
     lesson = next(path for path in website.paths() if path.parent == website.NOTEBOOKS)
-    here = f'<a href="solutions/{lesson.name}">s</a><a class="b" href="../adf/gaussian.py#L6"><img src="overview.png">'
+    here = (
+        f'<a href="solutions/{lesson.name}">s</a>'
+        '<a class="b" href="../adf/gaussian.py#L6"><img src="overview.png">'
+    )
     text, targets = website.relinked(here, lesson)
     solutions = f"solutions/{lesson.stem}.html"
     assert re.findall(r'(?:href|src)="([^"]*)"', text) == [

@@ -1,4 +1,7 @@
-"""Folders with images/ and labels/: what is paired, what labels mean, and every way in which a folder can be wrong."""
+"""Folders with images/ and labels/: what is paired, and what labels mean.
+
+Every way in which a folder can be wrong is tried, too.
+"""
 
 import os
 from pathlib import Path

@@ -1,8 +1,11 @@
-"""Where images come from: the same for the same step and seed, and held-out ones that training never sees."""
+"""Where images come from.
+
+They are the same for the same step and seed; training never sees the held-out ones.
+"""
 
 import numpy as np
 import pytest
-from test_yeast import write_sample
+from yeast_folder import write_sample
 
 from adf.data import source
 from adf.evaluation.evaluate import boxes_with_right_majority, inscribed_ellipse
@@ -13,9 +16,8 @@ def test_synthetic_batches_are_a_function_of_step_and_seed():
     images, labels = data.training(3, 2, seed=5)
     again, _ = data.training(3, 2, seed=5)
     assert np.array_equal(images, again) and labels.shape == (2, 128, 128)
-    assert np.array_equal(
-        data.training(0, 8, 5)[0][6:], images
-    )  # the batch size only cuts the stream
+    # the batch size only cuts the stream
+    assert np.array_equal(data.training(0, 8, 5)[0][6:], images)
     assert not np.array_equal(data.training(3, 2, seed=6)[0], images)
 
 

@@ -55,7 +55,10 @@ def test_cells_are_few_or_many_and_traps_sometimes_missing():
 
 
 def test_grey_alone_does_not_decide_the_class():
-    """In images that have both, even the best threshold between mean greys of traps and cells errs on many."""
+    """In images that have traps and cells, no threshold between their mean greys is good.
+
+    Even the best errs on many.
+    """
     images, labels = sample()
     both = [
         (a[0], b) for a, b in zip(images, labels, strict=True) if (b == 1).any() and (b == 2).any()

@@ -1,11 +1,15 @@
-"""The published folder format: what is read, in which order, and every way in which a folder can be wrong."""
+"""The published folder format: what is read, and in which order.
+
+Every way in which a folder can be wrong is tried, too.
+"""
 
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import SING, legacy, tensor_file
+from hostile import SING, legacy
+from yeast_folder import SIZE, objects, write, write_sample
 
 from adf.data.yeast import SPLITS, read_folder
 
@@ -13,30 +17,6 @@ DATA = (
     Path(os.environ.get("ADF_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
     / "trapped_yeast"
 )
-SIZE = (64, 96)
-
-
-def write(folder: Path, kind: str, name: str, array: np.ndarray):
-    (folder / kind).mkdir(parents=True, exist_ok=True)
-    (folder / kind / f"{name}.pt").write_bytes(tensor_file(array, zip_format=len(name) == 1))
-
-
-def objects(*spans: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Masks (K, H, W) and boxes (K, 4) of rectangles x0 y0 x1 y1."""
-    masks = np.zeros((len(spans), *SIZE), np.float32)
-    for mask, (x0, y0, x1, y1) in zip(masks, spans, strict=True):
-        mask[y0:y1, x0:x1] = 1
-    return masks, np.array(spans, np.float32).reshape(-1, 4)
-
-
-def write_sample(folder: Path, name: str, classes=(1, 2, 3), instances=True):
-    masks, boxes = objects((0, 0, 48, 32), (48, 0, 96, 32), (24, 16, 72, 48))
-    image = np.random.default_rng(len(name)).normal(5, 3, SIZE).astype(np.float32)
-    write(folder, "inputs", name, image)
-    write(folder, "classes", name, np.array(classes, np.int64))
-    write(folder, "bounding_boxes", name, boxes)
-    if instances:
-        write(folder, "instances", name, masks)
 
 
 @pytest.fixture
@@ -79,9 +59,8 @@ def test_cells_lie_over_traps_whatever_their_order(tmp_path):
 
 def test_a_mask_keeps_what_more_than_three_quarters_of_it_cover(tmp_path):
     write_sample(tmp_path, "1", (1, 0, 0))
-    labels = read_folder(tmp_path, size=32)[
-        0
-    ].labels  # halves and thirds: the edges fall between pixels
+    # halves and thirds: the edges fall between pixels
+    labels = read_folder(tmp_path, size=32)[0].labels
     np.testing.assert_array_equal(labels, np.pad(np.ones((16, 16)), ((0, 16), (0, 16))))
 
 

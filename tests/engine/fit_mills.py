@@ -2,9 +2,10 @@
 
 `python tests/engine/fit_mills.py` prints them.
 
-With the Mills ratio R0 = Phi(-t) / phi(t), R1 = 1 - t R0 and R2 = R0 - t R1, the quotient R2 / R1 falls from
-sqrt(pi / 2) to nearly 2 / t, so a polynomial of degree m over one of degree m + 1 follows it from t = 0 to cap: the
-interpolation at the Chebyshev points of u = 5 / (5 + t), computed with 60 digits and rounded once.
+With the Mills ratio R0 = Phi(-t) / phi(t), R1 = 1 - t R0 and R2 = R0 - t R1, the quotient R2 / R1
+falls from sqrt(pi / 2) to nearly 2 / t. So a polynomial of degree m over one of degree m + 1
+follows it from t = 0 to cap: it is the interpolation at the Chebyshev points of u = 5 / (5 + t),
+computed with 60 digits and rounded once.
 """
 
 import mpmath
@@ -14,7 +15,10 @@ DEGREES = {"f": (4, 16), "d": (10, 64)}  # float32, float64: m and cap
 
 
 def mills(t):
-    """R0, R1 and R2 at t >= 0 with 60 digits: far out the recursion cancels, so the working precision grows with t."""
+    """R0, R1 and R2 at t >= 0 with 60 digits.
+
+    Far out the recursion cancels, so the working precision grows with t.
+    """
     with mpmath.workdps(60 + int(8 * mpmath.log10(1 + t))):
         t = mpmath.mpf(t)
         r0 = mpmath.sqrt(mpmath.pi / 2) * mpmath.exp(t * t / 2) * mpmath.erfc(t / mpmath.sqrt(2))
@@ -32,8 +36,10 @@ def chebyshev(count, cap):
 
 
 def fit(m, cap):
-    """Coefficients of numerator and denominator, lowest power first, as the nearest float64 numbers; the denominator
-    begins with 1."""
+    """Coefficients of numerator and denominator, lowest power first.
+
+    They are the nearest float64 numbers; the denominator begins with 1.
+    """
     rows, right = [], []
     for t in chebyshev(2 * m + 2, cap):  # numerator(t) = R2 / R1 denominator(t)
         _, r1, r2 = mills(t)

@@ -1,4 +1,4 @@
-"""The fast kernels one by one: programs of ufuncs, products in tiles, memory that begins at a line."""
+"""The fast kernels one by one: programs of ufuncs, products in tiles, memory on cache lines."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,10 @@ def product(a, b):  # with a name: CuPy calls its kernel by it
 
 
 def test_fused_is_the_plain_function():
-    """Several blocks or one, one result or several, arrays that are not contiguous: the same bits."""
+    """The bits are the same for several blocks or one, and for one result or several.
+
+    They are the same for arrays that are not contiguous, too.
+    """
 
     def plain(a, b, scale):
         large = (a > b).astype(a.dtype)
@@ -39,7 +42,10 @@ def test_fused_is_the_plain_function():
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products_in_tiles(shape, dtype):
-    """matmul and contraction against one product in float64: tiles, what is left beside them, no tiles at all."""
+    """matmul and contraction agree with one product in float64.
+
+    The shapes give tiles, what is left beside them, and no tiles at all.
+    """
     (m, k, p), rng = shape, np.random.default_rng(0)
     a, b, c = (rng.normal(size=s).astype(dtype) for s in ((m, k), (2, k, p), (2, m, p)))
     exact, tolerance = np.float64, 1e-5 if dtype == "float32" else 1e-14
@@ -85,7 +91,10 @@ def test_results_begin_at_a_cache_line():
 
 
 def test_a_program_takes_no_more_than_it_needs():
-    """Equal expressions are computed once; what is no ufunc, and what is no result of one, is refused."""
+    """Equal expressions are computed once.
+
+    What is no ufunc, and what is no result of one, is refused.
+    """
 
     def power(x):
         y = x * x + 1

@@ -19,7 +19,10 @@ def test_ratios_are_those_of_the_script():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_integrals_to_the_last_digits(dtype):
-    """R0, R1, R2 as rho gives them; P, G, V, in which a rounding error of t^2 / 2 counts t^2 / 2 times."""
+    """R0, R1, R2 are tested as rho gives them, and P, G, V as `tail` does.
+
+    In P, G, V a rounding error of t^2 / 2 counts t^2 / 2 times.
+    """
     code = np.dtype(dtype).char
     t = np.append(np.linspace(0, 10, 201), np.linspace(10, moments.T_MAX[code], 50)).astype(dtype)
     x = xp.asarray(t)

@@ -13,7 +13,10 @@ from adf.engine.threads import map_ordered
 
 
 def test_what_fails_on_the_way_holds_up_nothing(monkeypatch):
-    """A job or its taker raises: the next call works, also while the traceback lives and for another thread."""
+    """A job or its taker raises: the next call works.
+
+    It works also while the traceback lives, and for another thread.
+    """
     for threads in ("1", "2"):
         monkeypatch.setenv("ADF_THREADS", threads)
         taken = []
@@ -35,7 +38,8 @@ def take_none(result):
 def test_a_forked_process_has_threads_of_its_own(monkeypatch):
     monkeypatch.setenv("ADF_THREADS", "2")
     code = (
-        "import os, warnings; warnings.simplefilter('ignore'); from adf.engine.threads import map_ordered\n"
+        "import os, warnings; warnings.simplefilter('ignore'); "
+        "from adf.engine.threads import map_ordered\n"
         "map_ordered(str, range(4)); child = os.fork()\n"
         "if child == 0: os._exit(map_ordered(str, range(2)) != ['0', '1'])\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"

@@ -1,4 +1,7 @@
-"""Metrics against hand-computed cases, naive loops and scikit-learn, and against what must not change them."""
+"""Metrics against hand-computed cases, naive loops and scikit-learn.
+
+They are tested against what must not change them, too.
+"""
 
 import itertools
 import math
@@ -111,7 +114,8 @@ def test_ece_against_loops(rng):
 
 def test_ece_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
-    # In the bin of 0.9 one of two is right, in the bin of 0.8 both: (2 * |0.5 - 0.9| + 2 * |1 - 0.8|) / 4.
+    # In the bin of 0.9 one of two is right, in the bin of 0.8 both are:
+    # (2 * |0.5 - 0.9| + 2 * |1 - 0.8|) / 4.
     assert metrics.ece([0, 1, 1, 1], probabilities) == pytest.approx(0.3)
 
 
@@ -175,7 +179,8 @@ def test_risk_coverage_by_hand():
 
 
 def test_risk_of_a_tie_by_hand():
-    # The two surest pixels, one of them wrong, come in either order: (1 + 0) / 2, then 1 / 2 for sure, then 1 / 3.
+    # The two surest pixels, one of them wrong, come in either order:
+    # (1 + 0) / 2, then 1 / 2 for sure, then 1 / 3.
     curve = rankings.risk_coverage(np.array([True, False, False]), np.array([1, 1, 2]))
     np.testing.assert_allclose(curve.risk, [1 / 2, 1 / 2, 1 / 3])
     assert curve.aurc == pytest.approx(4 / 9)
@@ -199,7 +204,8 @@ def test_risk_coverage_is_sparsification_from_right_to_left(rng, levels, boolean
 
 
 def test_aurc_of_the_oracle_and_of_a_ranking_that_knows_nothing():
-    # At error rate r the oracle's risk is 0 up to coverage 1 - r, then 1 - (1 - r) / c: area r + (1 - r) ln(1 - r).
+    # At error rate r the oracle's risk is 0 up to coverage 1 - r, then 1 - (1 - r) / c:
+    # the area is r + (1 - r) ln(1 - r).
     errors = np.arange(100_000) < 20_000
     assert rankings.risk_coverage(errors, errors).aurc == pytest.approx(
         0.2 + 0.8 * math.log(0.8), rel=1e-4
@@ -208,7 +214,8 @@ def test_aurc_of_the_oracle_and_of_a_ranking_that_knows_nothing():
 
 
 def test_auroc_by_hand():
-    # Wrong pixels at 3 and 2, right ones at 1 and 2: 3 > 1, 3 > 2, 2 > 1 and half for 2 = 2, of four pairs.
+    # Wrong pixels are at 3 and 2, right ones at 1 and 2: 3 > 1, 3 > 2, 2 > 1, and half a point for
+    # 2 = 2, of four pairs.
     assert rankings.auroc(
         np.array([True, True, False, False]), np.array([3, 2, 1, 2])
     ) == pytest.approx(3.5 / 4)
@@ -244,7 +251,10 @@ CASES = {
 
 
 def tied_case(rng, classes=5, true=None, guessed=None, images=3, size=20):
-    """labels (N, H, W), probabilities (N, K, H, W) of few values, none of them 0, and their entropy, with many ties."""
+    """labels (N, H, W), probabilities (N, K, H, W), and their entropy, with many ties.
+
+    The probabilities take few values, none of them 0.
+    """
     true, guessed = np.array(true or range(classes)), np.array(guessed or range(classes))
     labels = rng.choice(true, (images, size, size))
     weights = np.ones((*labels.shape, classes))
@@ -346,7 +356,8 @@ def test_auroc_is_that_of_scikit_learn(rng, case, digits):
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("eighths, bins", [(True, 8), (False, 8), (False, 15)])
 def test_reliability_is_that_of_scikit_learn(rng, classes, eighths, bins):
-    # Eighths lie on the edges of eight bins, and those are the same floats in both; fifteenths are not.
+    # Eighths lie on the edges of eight bins, and those are the same floats in both; fifteenths are
+    # not.
     labels = rng.integers(0, classes, 3000)
     shares = rng.dirichlet(np.ones(classes), 3000)
     probabilities = rng.multinomial(8, shares) / 8 if eighths else shares
@@ -362,7 +373,10 @@ def test_reliability_is_that_of_scikit_learn(rng, classes, eighths, bins):
 
 
 def test_scikit_learn_is_for_the_tests_only():
-    code = "import sys, adf.evaluation.scores, adf.evaluation.evaluate; assert 'sklearn' not in sys.modules"
+    code = (
+        "import sys, adf.evaluation.scores, adf.evaluation.evaluate; "
+        "assert 'sklearn' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -409,9 +423,8 @@ def test_the_order_of_the_pixels_does_not_matter(rng):
         all_scores(labels, probabilities, entropy, entropy),
         all_scores(*shuffled),
     )
-    assert (
-        one["AUSE"] == other["AUSE"] and one["AUROC"] == other["AUROC"]
-    )  # ties, and still the same bits
+    # there are ties, and still the bits are the same
+    assert one["AUSE"] == other["AUSE"] and one["AUROC"] == other["AUROC"]
     assert one == pytest.approx(other)
 
 

@@ -1,4 +1,7 @@
-"""The figures are made without a warning (pytest turns those into errors), and say what they show."""
+"""The figures are made without a warning, and say what they show.
+
+pytest turns warnings into errors.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,7 @@
-"""A checkpoint comes back as it was, or is refused; the one before it survives whatever happens to its successor."""
+"""A checkpoint comes back as it was, or is refused.
+
+The one before it survives whatever happens to its successor.
+"""
 
 import errno
 import hashlib
@@ -269,7 +272,10 @@ def unpack(path):
 
 
 def repack(path, members, seal=False, compression=zipfile.ZIP_STORED):
-    """Write members, a dictionary or pairs, as a forger would: with `seal`, the manifest's checksum is right."""
+    """Writes members, a dictionary or pairs, as a forger would.
+
+    With `seal`, the manifest's checksum is right.
+    """
     pairs = list(members.items() if isinstance(members, dict) else members)
     with warnings.catch_warnings(), zipfile.ZipFile(path, "w", compression) as archive:
         warnings.simplefilter("ignore")  # zipfile warns of a name that comes twice
@@ -396,9 +402,8 @@ def test_a_terabyte_that_is_only_claimed_is_not_allocated(path):
     tracemalloc.start()
     try:
         assert f"should take {2**40 + 128} bytes" in refusal(forge(path, claim))
-        entry = (
-            whole.rindex(b"step.npy") - 46
-        )  # in the zip's directory: both sizes of the member at 20
+        # in the zip's directory: both sizes of the member at 20
+        entry = whole.rindex(b"step.npy") - 46
         sizes = struct.pack("<LL", 2**32 - 2, 2**32 - 2)
         path.write_bytes(whole[: entry + 20] + sizes + whole[entry + 28 :])
         assert "claim more bytes than the file has" in refusal(path)
@@ -436,7 +441,8 @@ for _ in range(rounds):
     assert (found["w"] == found["step"]).all()
     steps.append(int(found["step"]))
 left = len(os.listdir(os.path.dirname(path))) - 1
-print(steps[-1], left, atomic.remove_stale(os.path.dirname(path)), os.listdir(os.path.dirname(path)))
+print(steps[-1], left, atomic.remove_stale(os.path.dirname(path)), \
+os.listdir(os.path.dirname(path)))
 """
 
 
@@ -473,7 +479,8 @@ for limit in (0, 1, 100, 5000, 9000, 100_000, 799_999, 800_600):
     try:
         checkpoint.save(path, {"w": np.zeros(100_000)}, {"old": False})
     except OSError as error:
-        assert str(path) in str(error) and "intact" in str(error) and len(str(error).splitlines()) == 1, error
+        assert str(path) in str(error) and "intact" in str(error) \
+and len(str(error).splitlines()) == 1, error
     else:
         raise SystemExit("saved beyond the limit")
     assert checkpoint.load(path)[1] == {"old": True}

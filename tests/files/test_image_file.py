@@ -1,4 +1,7 @@
-"""Reading images and labels: full depth where the file has it, one line of error where the file is not right."""
+"""Reading images and labels: with full depth where the file has it.
+
+Where the file is not right, there is one line of error.
+"""
 
 import io
 import random

@@ -1,4 +1,7 @@
-"""Reading .pt files: what is good is read to the bit, what is not is refused, and nothing in either is run."""
+"""Reading .pt files: what is good is read to the bit, and what is not is refused.
+
+Nothing in either is run.
+"""
 
 import pickle
 import random
@@ -231,7 +234,10 @@ def twice():
 
 
 def refuse(tmp_path, content: bytes):
-    """Asserts that `content` is refused in one line, without running anything and without much memory."""
+    """Asserts that `content` is refused in one line.
+
+    That must run nothing and take little memory.
+    """
     path = tmp_path / "tensor.pt"
     hostile.put(path, content)
     tracemalloc.start()
@@ -271,7 +277,10 @@ def test_refuses_a_file_cut_anywhere(tmp_path, content):
 
 
 def test_what_is_refused_would_run_with_pickle(tmp_path):
-    """The checks themselves are checked: the canary sings, and the audit hears it, where pickle reads the file."""
+    """The checks themselves are checked.
+
+    Where pickle reads the file, the canary sings, and the audit hears it.
+    """
     with hostile.listening() as heard:
         pickle.loads(pickled(hostile.SING))
     assert hostile.songs.pop() and not hostile.songs
@@ -314,7 +323,10 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
 
 
 def test_mutated_files_are_read_or_refused(tmp_path):
-    """Reading must not need luck: 20,000 damaged files, some zip ones damaged inside with a right checksum."""
+    """Reading must not need luck: it is given 20,000 damaged files.
+
+    Some zip files are damaged inside, with a right checksum.
+    """
     chance, count, refused = random.Random(0), 20_000, 0
     bodies = [
         GOOD,

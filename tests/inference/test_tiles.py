@@ -9,7 +9,10 @@ from adf.inference import tiles
 
 
 def segmenter(widths, noise_var=0.05):
-    """With running statistics and logits that are no zeros, so that every pixel of the reach counts."""
+    """It has running statistics, and logits that are no zeros.
+
+    So every pixel of the reach counts.
+    """
     network = adf.UNet(1, 3, widths, norm=True)
     rng = np.random.default_rng(0)
     for statistic in network.statistics():
@@ -35,7 +38,10 @@ def test_tiles_give_what_the_whole_gives(widths, size, noise_var, monkeypatch):
 
 @pytest.mark.parametrize("widths", [(2,), (2, 2), (2, 2, 2), (2, 2, 2, 2)])
 def test_reach_is_what_a_pixel_sees_and_little_more(widths):
-    """Every pixel of a block is disturbed in turn (a block shares its pooling windows): how far does it show?"""
+    """Every pixel of a block is disturbed in turn: how far does it show?
+
+    A block shares its pooling windows.
+    """
     network = adf.UNet(1, 2, widths)
     size, seen = 16 * network.multiple, 0
     middle, image = size // 2, xp.asarray(np.random.default_rng(0).normal(size=(1, 1, size, size)))

@@ -35,7 +35,7 @@ def test_moments_against_samples(name):
     z = np.abs([comparison.mean_z, comparison.var_z])
     if exact:
         assert z.max() < montecarlo.bound(len(CASES) * 1000), z.max()
-    else:  # an approximation: its size is for the notebooks to report; here only that it is no nonsense
+    else:  # an approximation: the notebooks report its size; here only that it is no nonsense
         assert (
             np.mean(
                 np.abs(comparison.sampled_mean - comparison.mean) / np.sqrt(comparison.sampled_var)
@@ -80,8 +80,11 @@ def test_dtype_stays_and_inputs_are_left_alone(name, dtype, point):
 
 @pytest.mark.parametrize("name", has_one_face)
 def test_predict_is_forward(name):
-    """To the bit on a CPU. On a GPU a kink's moments with and without derivatives are two kernels, rounded for
-    themselves: to 1e-5."""
+    """They are the same to the bit on a CPU.
+
+    On a GPU a kink's moments with and without derivatives are two kernels, rounded for themselves:
+    they agree to 1e-5.
+    """
     rounding = 0 if backend.name == "numpy" else 1e-5
     for point in (False, True):
         layer, x, _ = make(name, "float32", point)
@@ -126,9 +129,8 @@ def naive_correlation(x, w, stride, padding, dilation, groups):
     [((1, 1), (0, 0), (1, 1), 1), ((2, 1), (1, 2), (1, 2), 2), ((3, 2), (2, 0), (2, 1), 4)],
 )
 def test_convolution_against_the_naive_loop(stride, padding, dilation, groups, monkeypatch):
-    monkeypatch.setattr(
-        "adf.engine.stacks.STACK_BLOCK", 300
-    )  # so that it works in several blocks of rows
+    # so that it works in several blocks of rows
+    monkeypatch.setattr("adf.engine.stacks.STACK_BLOCK", 300)
     rng = np.random.default_rng(3)
     x, v = rng.normal(size=(2, 4, 8, 7)), rng.random((2, 4, 8, 7))
     layer = cast(adf.Conv2d(4, 8, (3, 2), stride, padding, dilation, groups, rng=3), "float64")
@@ -139,7 +141,8 @@ def test_convolution_against_the_naive_loop(stride, padding, dilation, groups, m
     mean = naive_correlation(x, w, *geometry) + b.reshape(1, -1, 1, 1)
     np.testing.assert_allclose(to_host(y.mean), mean, rtol=1e-12, atol=1e-12)  # (2.9), (2.10)
     np.testing.assert_allclose(to_host(y.var), naive_correlation(v, w * w, *geometry), rtol=1e-12)
-    # the adjoint by its definition <A x, y> = <x, A' y>, the weight gradient by linearity: <A(w) x, y> = <w, dw>
+    # the adjoint is tested by its definition <A x, y> = <x, A' y>, the weight gradient by
+    # linearity: <A(w) x, y> = <w, dw>
     cotangent = xp.asarray(rng.normal(size=mean.shape))
     right = float((layer.apply(layer.weight.value, xp.asarray(x)) * cotangent).sum())
     left = float(
@@ -150,7 +153,10 @@ def test_convolution_against_the_naive_loop(stride, padding, dilation, groups, m
 
 
 def test_transposed_convolution_spreads_every_pixel():
-    """The definition: each input pixel adds its weights times itself to the window that it spreads over."""
+    """By definition, each input pixel spreads over a window.
+
+    It adds its weights times itself to the window.
+    """
     rng = np.random.default_rng(4)
     layer = cast(
         adf.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1, bias=False, rng=4),

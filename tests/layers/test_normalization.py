@@ -1,4 +1,7 @@
-"""Batch normalisation: the total variance, the running averages, and that threads do not change them."""
+"""Batch normalisation: its total variance, and its running averages.
+
+Threads do not change them.
+"""
 
 import numpy as np
 import pytest
@@ -25,7 +28,10 @@ def test_a_batch_comes_out_with_mean_0_and_total_variance_1():
 
 
 def test_total_variance_is_what_samples_show():
-    """The batch variance of samples of x is total - mean(v) / n on average: 20,000 samples, bound 6 standard errors."""
+    """The batch variance of samples of x is total - mean(v) / n on average.
+
+    There are 20,000 samples; the bound is 6 standard errors.
+    """
     rng, layer = np.random.default_rng(1), adf.BatchNorm2d(1, momentum=1)
     x = random_input(rng, (3, 1, 4, 4))
     layer.forward(x)
@@ -62,7 +68,10 @@ def test_inference_divides_by_the_running_variance():
 
 
 def test_float64_parameters_give_a_float64_layer():
-    """Whatever the dtype of the running averages: running_var + eps must not be rounded to float32."""
+    """So it is whatever the dtype of the running averages.
+
+    running_var + eps must not be rounded to float32.
+    """
     layer = cast(adf.BatchNorm2d(1, eps=1e-5), "float64")
     x = Gaussian(xp.ones((1, 1, 1, 1)), xp.ones((1, 1, 1, 1)))
     assert float(layer.predict(x).var[0, 0, 0, 0]) == pytest.approx(1 / (1 + 1e-5), rel=1e-15)

@@ -10,7 +10,10 @@ from adf.gradients import gradient_errors
 
 
 def test_bilinear_by_hand():
-    """Factor 2 of (0, 4): 0, 1, 3, 4, and the variances by squared weights: 1, 9/16 + 1/16, ..., 1."""
+    """Factor 2 of (0, 4) gives 0, 1, 3, 4.
+
+    The variances by squared weights are 1, 9/16 + 1/16, ..., 1.
+    """
     x = Gaussian(xp.asarray([[[[0.0, 4.0]]]]), xp.ones((1, 1, 1, 2)))
     y = adf.Upsample((1, 2)).predict(x)
     assert to_host(y.mean).ravel().tolist() == [0, 1, 3, 4]
@@ -18,7 +21,10 @@ def test_bilinear_by_hand():
 
 
 def test_unsquared_weights_would_be_2_56_times_too_large():
-    """In the interior at factor 2, and the weights of an edge are added before they are squared: there it is 1."""
+    """This is so in the interior at factor 2.
+
+    The weights of an edge are added before they are squared: there the factor is 1.
+    """
     var = to_host(
         adf.Upsample(2).predict(Gaussian(xp.zeros((1, 1, 8, 8)), xp.ones((1, 1, 8, 8)))).var
     )[0, 0]
@@ -27,7 +33,10 @@ def test_unsquared_weights_would_be_2_56_times_too_large():
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 5])
 def test_bilinear_is_the_definition(factor):
-    """np.interp between pixel centres, which replicates the edges, along the rows and then along the columns."""
+    """np.interp between pixel centres, which replicates the edges, gives the same.
+
+    It goes along the rows and then along the columns.
+    """
     image = np.random.default_rng(0).normal(size=(6, 7))
 
     def stretch(rows):
@@ -48,7 +57,10 @@ def test_nearest_copies():
 
 
 def test_dropout_against_sampled_dropout():
-    """200,000 masks and inputs; |z| within the bound of a false alarm of 1e-9 over all comparisons."""
+    """200,000 masks and inputs are drawn.
+
+    |z| is within the bound of a false alarm of 1e-9 over all comparisons.
+    """
     rng, n = np.random.default_rng(1), 200_000
     mean, var = np.array([-2.0, -0.1, 0.0, 0.5, 3.0]), np.array([0.5, 1.0, 2.0, 0.0, 0.1])
     y = adf.Dropout(0.3).predict(Gaussian(xp.asarray(mean), xp.asarray(var)))

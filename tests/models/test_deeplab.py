@@ -18,8 +18,11 @@ def small(rng=0):
 
 
 def shifted(rng=0):
-    """As if trained: at shifts of 0 a batch norm's scale passes the kink, and the next batch norm takes it away, so
-    that its gradient is 0 but for eps, and nothing to compare."""
+    """A network as if trained.
+
+    At shifts of 0 a batch norm's scale passes the kink, and the next batch norm takes it away, so
+    that its gradient is 0 but for eps, and there is nothing to compare.
+    """
     network, rng = small(), np.random.default_rng(rng)
     for p in network.parameters():
         if p.value.ndim == 1:
@@ -27,10 +30,8 @@ def shifted(rng=0):
     return network
 
 
-WIDE = (
-    8,
-    64,
-)  # an eighth of it: 1 x 8, in which the pyramid's taps 2, 4 and 6 pixels away still meet some
+# an eighth of this is 1 x 8, in which the pyramid's taps 2, 4 and 6 pixels away still meet some
+WIDE = (8, 64)
 
 
 def noisy(shape, rng, dtype="float64"):
@@ -51,9 +52,8 @@ def test_it_has_about_as_many_parameters_as_the_unet():
 def test_gradient(point):
     network, x = cast(shifted(), "float64"), noisy((3, 1, *WIDE), np.random.default_rng(55))
     x = Gaussian(x.mean) if point else x
-    step = (
-        3e-6 if point else 1e-5
-    )  # crosses no kink of the point mass; one of 1e-7 is lost in rounding
+    # it crosses no kink of the point mass; a step of 1e-7 is lost in rounding
+    step = 3e-6 if point else 1e-5
     errors = gradient_errors(network, x, np.random.default_rng(22), step)
     assert len(errors) == 1 + len(network.parameters()) and max(errors.values()) < 1e-6, errors
 
@@ -134,7 +134,7 @@ def test_the_seed_decides_the_weights():
 
 
 def train(steps, noise_var):
-    """The losses of a small network on one batch of photographs, and what it says of them afterwards."""
+    """The losses of a small network on one batch of photographs, and its prediction afterwards."""
     images, labels = synthetic.generate(8, seed=31)
     images, labels = images[:, :, 40:88, 40:88], labels[:, 40:88, 40:88]
     network = DeepLabV3Plus(1, 3, widths=(8, 12, 16), pyramid=12, decoder=8)

@@ -1,4 +1,4 @@
-"""Whole networks: the gradient of a composition in which every layer type occurs, and float32 against float64."""
+"""Whole networks: the gradient of one that has every layer type, and float32 against float64."""
 
 import copy
 
@@ -12,7 +12,11 @@ from adf.gradients import cast, gradient_errors, random_like
 
 
 def every_layer():
-    """(N, 2, 8, 8) -> (N, 4): a residual and a skip; strided, depthwise, dilated, transposed, pooled, upsampled."""
+    """A network (N, 2, 8, 8) -> (N, 4).
+
+    It has a residual and a skip, and is strided, depthwise, dilated, transposed, pooled and
+    upsampled.
+    """
     depthwise = adf.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6, bias=False, rng=2)
     block = adf.Sequential(depthwise, adf.BatchNorm2d(6))
     down = adf.Sequential(
@@ -71,9 +75,8 @@ def make(name, point=False):
 @pytest.mark.parametrize("point", [False, True], ids=["Gaussian", "point mass"])
 def test_gradient(name, point):
     network, x = make(name, point)
-    step = (
-        1e-7 if point else 1e-5
-    )  # a point mass has kinks: the smaller the step, the fewer are crossed
+    # a point mass has kinks: the smaller the step, the fewer are crossed
+    step = 1e-7 if point else 1e-5
     errors = gradient_errors(network, x, np.random.default_rng(12), step)
     assert len(errors) == 1 + len(network.parameters()) and max(errors.values()) < 1e-6, errors
 

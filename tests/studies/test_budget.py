@@ -1,4 +1,7 @@
-"""The error budget: that it finds each cause where theory puts it, and nothing where there is nothing to find."""
+"""The error budget finds each cause where theory puts it.
+
+It finds nothing where there is nothing to find.
+"""
 
 import math
 
@@ -13,9 +16,8 @@ from adf.studies import budget
 from adf.studies.budget.report import summarise, table
 
 SAMPLES = 20_000
-NOISE = 6 * math.sqrt(
-    2 / (16 * SAMPLES)
-)  # of the mean logarithm of 16 independent sampled variances
+# six standard errors of the mean logarithm of 16 independent sampled variances
+NOISE = 6 * math.sqrt(2 / (16 * SAMPLES))
 
 
 def normal(shape=(1, 1, 4, 4)):
@@ -32,13 +34,15 @@ def test_one_layer_on_what_it_is_made_for_has_no_error():
     assert len(stages[0].ratio) == 16 and all(
         abs(math.log(f)) < 2 * NOISE for f in only.values()
     ), only
-    assert only["not independent"] == pytest.approx(
-        1, rel=1e-12
-    )  # each output has one input: shuffling changes nothing
+    # each output has one input: shuffling changes nothing
+    assert only["not independent"] == pytest.approx(1, rel=1e-12)
 
 
 def test_a_second_relu_sees_no_gaussian():
-    """relu(relu(x)) = relu(x), of variance 1/2 - 1/(2 pi); ADF takes it for a Gaussian and cuts it again."""
+    """relu(relu(x)) = relu(x) has variance 1/2 - 1/(2 pi).
+
+    ADF takes relu(x) for a Gaussian and cuts it again.
+    """
     (_, second), stages = factors(adf.Sequential(adf.LeakyReLU(0), adf.LeakyReLU(0)))
     m, v = 1 / math.sqrt(2 * math.pi), 0.5 - 0.5 / math.pi
     z, s = m / math.sqrt(v), math.sqrt(v)
@@ -52,7 +56,10 @@ def test_a_second_relu_sees_no_gaussian():
 
 
 def test_the_sum_of_a_thing_and_itself_is_not_independent():
-    """x + x has variance 4; ADF says 2. The sum is a stage: its branches are nothing but their input."""
+    """x + x has variance 4; ADF says 2.
+
+    The sum is a stage: its branches are nothing but their input.
+    """
     (only,), stages = factors(adf.Add(adf.Identity(), adf.Identity()))
     assert only["not independent"] == pytest.approx(0.5, rel=2 * NOISE)  # (9.4)
     assert only["not Gaussian"] == pytest.approx(1, rel=2 * NOISE)
@@ -78,7 +85,10 @@ def test_the_next_layer_inherits():
 
 
 def test_the_books_balance():
-    """The four factors multiply to the geometric mean of ADF / true, in every stage of a U-Net, all of them found."""
+    """The four factors multiply to the geometric mean of ADF / true.
+
+    They do so in every stage of a U-Net, and all stages are found.
+    """
     network = adf.UNet(1, 3, widths=(4, 8), norm=True)
     x = Gaussian(
         *(xp.asarray(f, "float32") for f in np.random.default_rng(0).random((2, 1, 1, 8, 8)))

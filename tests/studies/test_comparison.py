@@ -1,4 +1,7 @@
-"""The comparison of systems: what is asked of them, what is concluded, and that nothing finished is done again."""
+"""The comparison of systems: what is asked of them, and what is concluded.
+
+Nothing finished is done again.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -56,9 +59,8 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
         "synthetic-test-risk_coverage",
     ):
         assert (small / "out" / f"{name}.png").stat().st_size > 5_000
-    found = rows.read(
-        small / "out" / "scores.csv"
-    )  # yeast: test, noise, and but for unet-bn, told; nuclei: test
+    # yeast: test, noise, and but for unet-bn, told; nuclei: test
+    found = rows.read(small / "out" / "scores.csv")
     assert len(found) == (2 + 3 + 3) + 3 and {r["study"] for r in found} == {"synthetic", "nuclei"}
     for link in [part.split(")")[0] for part in text.split("](")[1:]]:
         assert link in ("discussion.md", "tuning.csv") or (small / "out" / link).exists(), link
@@ -106,7 +108,10 @@ def test_what_is_missing_is_refused_before_training(tmp_path, capsys):
 
 
 def test_pixels_whose_class_the_boxes_determine():
-    """Two boxes of different classes that overlap: the ellipses count but where they meet; outside both, background."""
+    """Two boxes of different classes overlap.
+
+    Each ellipse has the class of its box but where both meet; outside of both is background.
+    """
     boxes = np.array([[10, 10, 50, 40], [46, 10, 86, 40]], float)
     sample = Sample("s", np.zeros((64, 96), np.float32), None, boxes, np.array([1, 2]))
     labels = scores.labels_from_boxes(sample)
@@ -128,7 +133,10 @@ def test_noise_is_what_it_says_and_the_network_is_told_the_truth():
 
 
 def test_the_temperature_undoes_what_was_done_to_the_probabilities():
-    """Probabilities that are right, sharpened by 2.5: tempered by 2.5 they come back, and the fit finds it."""
+    """Probabilities that are right are sharpened by 2.5.
+
+    Tempered by 2.5 they come back, and the fit finds it.
+    """
     rng = np.random.default_rng(0)
     right = rng.dirichlet([0.3, 0.5, 0.4], 200_000)
     labels = (rng.random((len(right), 1)) > right.cumsum(axis=1)).sum(axis=1).clip(max=2)

@@ -1,4 +1,7 @@
-"""The command verify: that its table is whole, and that it fails where a layer is wrong. Few samples, for speed."""
+"""The command verify: its table is whole, and it fails where a layer is wrong.
+
+Samples are few, for speed.
+"""
 
 import re
 import sys
@@ -22,7 +25,10 @@ LAYERS = (
 
 @pytest.fixture
 def one_case(monkeypatch):
-    """Only the row pair of a leaky ReLU, and one row of errors, a sum: what is wrong must be seen there."""
+    """Only the row pair of a leaky ReLU, and one row of errors, a sum.
+
+    What is wrong must be seen there.
+    """
     monkeypatch.setattr(verification, "SAMPLES", 50_000)
     monkeypatch.setattr(
         report, "VERIFIED", [case for case in VERIFIED if case.name == "LeakyReLU, slope 0.01"]
@@ -43,9 +49,8 @@ def test_every_layer_has_its_rows_and_is_inside(tmp_path, capsys, monkeypatch):
     assert text.count("| inside |") == rows >= 60 and "| **OUTSIDE** |" not in text
     for number in range(1, 12):
         assert re.search(rf"\n\| {number}\. .*\| float(32|64): .*\| inside \|\n", text), number
-    assert (
-        "| 2 x 2 | 1.0300, 1.0294 | 0.4647, 0.4917 |" in text
-    )  # four standard normals: by pairs, and exact
+    # four standard normals: by pairs, and exact
+    assert "| 2 x 2 | 1.0300, 1.0294 | 0.4647, 0.4917 |" in text
     assert f"{rows} rows in" in capsys.readouterr().out
     assert not re.search(r"nan|inf\b", text)
 

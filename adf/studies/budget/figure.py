@@ -1,4 +1,4 @@
-"""The error budget of a network (adf.budget), drawn."""
+"""The error budget of a network (adf.studies.budget), drawn."""
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -11,16 +11,18 @@ COLOURS = ("#0072B2", "#E69F00", "#D55E00")  # of the three causes that are a la
 
 
 def error_budget(rows, maps):
-    """ADF's variance over the true one after every layer, what each layer added to that, and one image  -> Figure.
+    """Three pictures of an error budget  -> Figure.
 
-    rows: `budget.Row`s, one per layer in the order of computation; maps: (2, H, W), the standard deviation of the
-    logits of one image by ADF and by sampling.
+    They show ADF's variance over the true one after every layer, what each layer added to that, and
+    one image. rows: `report.Row`s, one per layer in the order of computation; maps: (2, H, W), the
+    standard deviation of the logits of one image by ADF and by sampling.
     """
     figure = Figure(figsize=(13, 12), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(2, 1))
     upper, lower = above.subplots(2, 1, sharex=True)
     _draw_ratio(upper, rows)
     _draw_causes(lower, rows)
+    # The factors are near 1, where powers of ten say nothing: the axes show plain numbers.
     for axes in (upper, lower):
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(NullFormatter())
@@ -30,31 +32,33 @@ def error_budget(rows, maps):
 
 
 def _draw_ratio(axes, rows):
+    """ADF's variance over the true one, by layer: the median and the range of nine in ten."""
     depth = np.arange(len(rows))
+    low = [r.low for r in rows]
+    high = [r.high for r in rows]
     axes.axhline(1, color="0.5", linestyle="--", linewidth=1)
-    axes.fill_between(
-        depth,
-        [r.low for r in rows],
-        [r.high for r in rows],
-        color="0.85",
-        label="nine in ten outputs",
-    )
+    axes.fill_between(depth, low, high, color="0.85", label="nine in ten outputs")
     axes.plot(depth, [r.median for r in rows], "k.-", label="median")
     axes.set(ylabel="variance, ADF / true", yscale="log", xlim=(-0.7, len(rows) - 0.3))
     axes.legend(frameon=False, loc="lower left")
 
 
 def _draw_causes(axes, rows):
-    """Bars from 1: what the layer itself makes of its input; upwards overstates, downwards understates."""
-    depth, top, bottom = np.arange(len(rows)), np.ones(len(rows)), np.ones(len(rows))
+    """Bars from 1: what the layer itself makes of its input.
+
+    A bar upwards overstates the variance, a bar downwards understates it.
+    """
+    depth = np.arange(len(rows))
+    top = np.ones(len(rows))
+    bottom = np.ones(len(rows))
+    # Factors above 1 are stacked upwards, those below 1 downwards, each from the last one's end.
     for cause, name, colour in zip((1, 2, 3), CAUSES[1:], COLOURS, strict=True):
         factor = np.array([r.factors[cause] for r in rows])
-        start = np.where(factor > 1, top, bottom)
+        upwards = factor > 1
+        start = np.where(upwards, top, bottom)
         axes.bar(depth, start * (factor - 1), bottom=start, color=colour, label=name)
-        top, bottom = (
-            np.where(factor > 1, top * factor, top),
-            np.where(factor > 1, bottom, bottom * factor),
-        )
+        top = np.where(upwards, top * factor, top)
+        bottom = np.where(upwards, bottom, bottom * factor)
     axes.axhline(1, color="0.5", linewidth=1)
     axes.set(ylabel="factor added by the layer", yscale="log")
     axes.set_xticks(depth, [r.name for r in rows], rotation=90, fontsize=9)
@@ -62,28 +66,22 @@ def _draw_causes(axes, rows):
 
 
 def _draw_maps(figure, by_adf, sampled):
-    panels = figure.subplots(1, 3)
+    """The two maps in one scale of colours, and their ratio, white where they agree."""
     both = np.stack([by_adf, sampled])
     scale = LogNorm(both[both > 0].min(initial=1), both.max())
     ratio = np.divide(by_adf, sampled, out=np.ones_like(sampled), where=sampled > 0)
     spread = np.clip(abs(np.log(ratio)).max(), 0.1, None)
+    balanced = LogNorm(np.exp(-spread), np.exp(spread))
     maps = (
         ("standard deviation of the logits: ADF", by_adf, "cividis", scale),
         ("sampled", sampled, "cividis", scale),
-        (
-            "ADF / sampled (blue: understated)",
-            ratio,
-            "RdBu_r",
-            LogNorm(np.exp(-spread), np.exp(spread)),
-        ),
+        ("ADF / sampled (blue: understated)", ratio, "RdBu_r", balanced),
     )
-    for axes, (title, picture, colours, norm) in zip(panels, maps, strict=True):
-        bar = figure.colorbar(
-            axes.imshow(picture, cmap=colours, norm=norm),
-            ax=axes,
-            format="%g",
-            ticks=LogLocator(subs=(1, 2, 5)),
-        )
+    # Each map has a bar of its own, with plain numbers at 1, 2, 5, 10, ...
+    for axes, (title, picture, colours, norm) in zip(figure.subplots(1, 3), maps, strict=True):
+        image = axes.imshow(picture, cmap=colours, norm=norm)
+        ticks = LogLocator(subs=(1, 2, 5))
+        bar = figure.colorbar(image, ax=axes, format="%g", ticks=ticks)
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, fontsize=11)
         axes.set_axis_off()

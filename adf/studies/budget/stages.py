@@ -1,8 +1,9 @@
-"""The error budget of a network: how far ADF's variances are from the true ones, layer by layer, and why.
+"""The error budget of a network: how far ADF's variances are from the true ones, by layer, and why.
 
-ADF hands every layer a product of Gaussians. What really comes in is neither Gaussian nor independent, and the errors
-of the layers before have come with it. Between ADF's variance of an output and the true one lie four steps; each
-variance below is that of the layer's output, for the input named:
+ADF hands every layer a product of Gaussians. What really comes in is neither Gaussian nor
+independent, and the errors of the layers before have come with it. Between ADF's variance of an
+output and the true one lie four steps; each variance below is that of the layer's output, for the
+input named:
 
     ADF       the moments that ADF hands over                     through the layer's closed form
     M         the true moments                                    through the layer's closed form
@@ -10,8 +11,9 @@ variance below is that of the layer's output, for the input named:
     S         true samples, shuffled one by one: independent      each through the layer
     true      true samples, that is images pushed from the input  each through the layer
 
-ADF / M is inherited, M / L the layer's own approximation, L / S the Gaussian assumption (the shape), S / true the
-independence assumption. Their product is ADF / true: the books balance.    (9.5)
+ADF / M is inherited, M / L is the layer's own approximation, L / S the Gaussian assumption (the
+shape), S / true the independence assumption.
+Their product is ADF / true: the books balance.    (9.5)
 """
 
 from typing import Any, NamedTuple
@@ -26,7 +28,8 @@ from ...layers import Layer
 from ...layers.compose import fold
 
 CHUNK = 16  # samples pushed at once
-CAUSES = ("inherited", "own approximation", "not Gaussian", "not independent")
+COLUMNS = 64  # elements shuffled at once: as many as stay in the cache
+CAUSES = ("inherited", "own approximation", "not Gaussian", "not independent")  # the four steps
 
 
 class Stage(NamedTuple):
@@ -35,29 +38,34 @@ class Stage(NamedTuple):
     layer: Layer
     adf: Any  # Gaussian: E[y], Var[y] as ADF has them
     true: Any  # Gaussian: as sampled from the input of the network
-    factors: Any  # (4,) geometric means over the outputs of the ratios of variances, one for each of CAUSES
+    # (4,), one for each of CAUSES: the geometric mean over the outputs of a ratio of variances.
+    factors: Any
 
     @property
     def ratio(self):
-        """ADF's variance over the true one, of every output whose variances are positive: 1-D."""
+        """ADF's variance over the true one, of every output where both are positive: 1-D."""
         positive = (self.adf.var > 0) & (self.true.var > 0)
         return self.adf.var[positive] / self.true.var[positive]
 
     @property
     def mean_error(self):
-        """|E[y] by ADF - true| in true standard deviations, of every output whose variance is positive: 1-D."""
+        """|E[y] by ADF - true| in true standard deviations: 1-D.
+
+        It leaves out the outputs whose true variance is 0.
+        """
         positive = self.true.var > 0
         return abs(self.adf.mean - self.true.mean)[positive] / np.sqrt(self.true.var[positive])
 
 
 def measure(network, x, samples=256, rng=0):
-    """Pushes samples of one image x through a network  -> list of Stage, one per layer in the order of computation.
+    """Pushes samples of one image x through a network  -> list of Stage, one per layer.
 
-    x: Gaussian (1, C, H, W). Sequential, Concat and Add are walked into, and where branches join is a stage too; every
-    other layer is a stage (Identity is none). Memory grows with `samples`, for all of them lie in memory where they are
-    needed (256 for the default U-Net on 128 x 128: 2 GiB). A sampled variance is off by about sqrt(2 / samples) of
-    itself, a mean over many outputs by much less. Raises ValueError on a point mass, on more than one image, and on
-    fewer than 2 samples.
+    x: Gaussian (1, C, H, W). The stages are in the order of computation. Sequential, Concat and Add
+    are walked into, and where branches join is a stage too; every other layer is a stage (Identity
+    is none). Memory grows with `samples`, for all of them lie in memory where they are needed (256
+    for the default U-Net on 128 x 128: 2 GiB). A sampled variance is off by about sqrt(2 / samples)
+    of itself, a mean over many outputs by much less. Raises ValueError on a point mass, on more
+    than one image, and on fewer than 2 samples.
     """
     if x.var is None or len(x.mean) != 1:
         raise ValueError(
@@ -66,6 +74,7 @@ def measure(network, x, samples=256, rng=0):
         )
     if samples < 2:
         raise ValueError(f"budget.measure expects at least 2 samples, got {samples}")
+    # `fold` goes through the network once; the walk collects the stages on the way.
     with tqdm(total=_count(network), unit=" layers", desc="budget") as bar:
         walk = Walk(default_rng(rng), bar)
         signal = Signal(x, normal(_on_host(x), samples, walk.rng, x.mean.dtype))
@@ -74,17 +83,19 @@ def measure(network, x, samples=256, rng=0):
 
 
 class Signal(NamedTuple):
-    """What one layer hands to the next, twice: ADF's Gaussian (1, C, H, W), and samples (n, C, H, W) on the host."""
+    """What one layer hands to the next, twice: by ADF, and as samples."""
 
-    adf: Gaussian
-    samples: Any
+    adf: Gaussian  # (1, C, H, W)
+    samples: Any  # (n, C, H, W) on the host
 
 
 class Walk:
-    """Through a network, layer by layer: ADF and the samples side by side."""
+    """The way through a network, layer by layer, with ADF and the samples side by side."""
 
     def __init__(self, rng, bar):
-        self.rng, self.bar, self.stages = rng, bar, []
+        self.rng = rng
+        self.bar = bar
+        self.stages = []
 
     def leaf(self, layer, x):
         return self.stage(layer, lambda inputs: layer.predict(*inputs), [x])
@@ -93,34 +104,44 @@ class Walk:
         return self.stage(layer, layer.join, branches)
 
     def stage(self, layer, apply, inputs):
-        """apply: from the list of incoming Gaussians to the outgoing one."""
+        """Adds the Stage of a layer  -> its Signal.
+
+        apply: from the list of incoming Gaussians to the outgoing one.
+        """
         adf = apply([x.adf for x in inputs])
         samples = [x.samples for x in inputs]
         points = _push(apply, samples)
-        incoming, true = [moments(s) for s in samples], moments(points)
-        given = [
-            Gaussian(*(xp.asarray(f[None].astype(s.dtype)) for f in m))
-            for m, s in zip(incoming, samples, strict=True)
-        ]
-        product = [
-            normal(m, len(s), self.rng, s.dtype) for m, s in zip(incoming, samples, strict=True)
-        ]
-        variances = [
-            _on_host(adf).var,
-            _on_host(apply(given)).var,
-            moments(_push(apply, product)).var,
-        ]
-        del product  # it is as large as the samples
-        variances += [moments(_push(apply, [shuffled(s, self.rng) for s in samples])).var, true.var]
+        true = moments(points)
+        variances = [_on_host(adf).var, *self._between(apply, samples), true.var]
+        # An output that is certain by any of the five has no logarithm, so all five leave it out.
         positive = np.min(variances, axis=0) > 0
         logs = [np.log(v[positive]).mean() for v in variances]  # (9.5)
         self.stages.append(Stage(layer, _on_host(adf), true, np.exp(-np.diff(logs))))
         self.bar.update()
         return Signal(adf, points)
 
+    def _between(self, apply, samples):
+        """The output's variances M, L and S, between those by ADF and the true ones."""
+        # M: the true moments of what comes in, through the closed form.
+        incoming = [moments(s) for s in samples]
+        given = [
+            Gaussian(*(xp.asarray(f[None].astype(s.dtype)) for f in m))
+            for m, s in zip(incoming, samples, strict=True)
+        ]
+        of_moments = _on_host(apply(given)).var
+        # L: samples of independent Gaussians with these moments.
+        product = [
+            normal(m, len(s), self.rng, s.dtype) for m, s in zip(incoming, samples, strict=True)
+        ]
+        of_product = moments(_push(apply, product)).var
+        del product  # it is as large as the samples, and the shuffled ones come on top
+        # S: the true samples, each element in another order.
+        of_shuffled = moments(_push(apply, [shuffled(s, self.rng) for s in samples])).var
+        return of_moments, of_product, of_shuffled
+
 
 def _push(apply, samples):
-    """The incoming samples, a list of (n, C, H, W), as point masses through the layer: (n, C, H, W)."""
+    """Samples (n, C, H, W) behind a layer, from the list of the incoming ones, as point masses."""
 
     def push(start):
         points = [Gaussian(xp.asarray(s[start : start + CHUNK])) for s in samples]
@@ -130,8 +151,12 @@ def _push(apply, samples):
 
 
 def moments(samples):
-    """Mean and unbiased variance over the first axis, in float64, from what deviates from the first sample."""
-    first, sums = samples[0].astype("float64"), [0.0, 0.0]
+    """Mean and unbiased variance over the first axis, in float64.
+
+    They are sums over what deviates from the first sample, so little cancels.
+    """
+    first = samples[0].astype("float64")
+    sums = [0.0, 0.0]
     for start in range(0, len(samples), CHUNK):
         deviation = samples[start : start + CHUNK] - first
         sums = [total + (deviation**power).sum(axis=0) for power, total in enumerate(sums, 1)]
@@ -141,20 +166,22 @@ def moments(samples):
 
 def normal(x, samples, rng, dtype):
     """Samples (n, C, H, W) of the product of Gaussians x, of shape (C, H, W)."""
-    mean, std = x.mean.astype(dtype), np.sqrt(x.var).astype(dtype)
+    mean = x.mean.astype(dtype)
+    std = np.sqrt(x.var).astype(dtype)
     return mean + std * rng.standard_normal((samples, *mean.shape), dtype=dtype)
 
 
 def shuffled(samples, rng):
-    """Every element of (n, C, H, W) in an order of its own: the marginals stay, the dependence goes."""
+    """Every element of (n, C, H, W) in an order of its own: the marginals stay, dependence goes."""
     flat = samples.reshape(len(samples), -1)
     out = np.empty_like(flat)
-    for start in range(0, flat.shape[1], 64):  # as many columns as stay in the cache
-        out[:, start : start + 64] = rng.permuted(flat[:, start : start + 64], axis=0)
+    for start in range(0, flat.shape[1], COLUMNS):
+        out[:, start : start + COLUMNS] = rng.permuted(flat[:, start : start + COLUMNS], axis=0)
     return out.reshape(samples.shape)
 
 
 def _on_host(x):
+    """A Gaussian (1, C, H, W) as (C, H, W) in float64 on the host."""
     return Gaussian(*(to_host(field)[0].astype("float64") for field in x))
 
 

@@ -1,4 +1,10 @@
-"""`python -m adf compare`: the systems of the slides, trained and measured side by side."""
+"""`python -m adf compare`: the systems of the slides, trained and measured side by side.
+
+`plan` goes through all networks, `jobs` trains and scores one of them, and `tuning` searches for
+settings. `scores` says what a network is asked, `rows` keeps the answers, and `claims` tests the
+slides on them. `report` writes README.md with the words of `text`, the tables of `tables`, and the
+pictures of `pictures` and `noise_figure`.
+"""
 
 from .plan import compare
 from .tuning import tune

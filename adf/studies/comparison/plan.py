@@ -18,46 +18,65 @@ class Study(NamedTuple):
     seeds: int
     augment: str  # traps stand upright, nuclei lie anyhow
 
-    def asked(self, source, real):
-        """Noise and real yeast for the networks of synthetic yeast; for others, their test images."""
+    def conditions(self, source, real):
+        """What its networks are asked.
+
+        It is all of `scores.conditions` for those of synthetic yeast; others get their test images.
+        """
         test = source.test(0)
-        return (
-            scores.conditions(test, real)
-            if self.data == SYNTHETIC
-            else [scores.Condition("test", test)]
-        )
+        if self.data == SYNTHETIC:
+            return scores.conditions(test, real)
+        return [scores.Condition("test", test)]
+
+
+class Job(NamedTuple):
+    """One network to train and to score."""
+
+    study: Study
+    system: str
+    seed: int
+
+    def train_and_score(self, folder, steps, real, title):
+        """Does what is not done yet  -> the rows of scores. folder: of all runs."""
+        given = {
+            "system": self.system,
+            "data": self.study.data,
+            "augment": self.study.augment,
+            "seed": self.seed,
+        }
+        # Without a number of steps the system's own default holds.
+        given |= {"steps": steps} if steps else {}
+        path = folder / self.study.name / f"{self.system}-{self.seed}"
+        run, source, seconds = trained(path, given, title)
+        conditions = self.study.conditions(source, real)
+        labels = {"study": self.study.name, "training s": seconds}
+        return scored(run, conditions, source.validation(self.seed), labels)
 
 
 def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
     """Trains what is not trained yet, scores what is not scored yet, writes the report into `out`.
 
-    folder: of the runs. nuclei: images/ and labels/ to train on as well, one seed; yeast: the published format, to test
-    the networks of the synthetic images on. steps: None, or fewer than suit the systems, for a quick look. Everything
-    that can be refused is refused before the first training.
+    folder: of the runs. nuclei: images/ and labels/ to train on as well, one seed; yeast: the
+    published format, to test the networks of the synthetic images on. steps: None, or fewer than
+    suit the systems, for a quick look.
     """
     studies = [Study("synthetic", SYNTHETIC, seeds, "flip")]
     studies += [Study("nuclei", str(nuclei), 1, "dihedral")] if nuclei else []
+    # Everything that can be refused is refused here, before the first training.
     real = open_source(str(yeast)).test(0) if yeast else None
     for study in studies:
         open_source(study.data)
     jobs = [
-        (study, system, seed)
+        Job(study, system, seed)
         for study in studies
         for seed in range(study.seeds)
         for system in runs.SYSTEMS
     ]
-    rows, start = [], time.perf_counter()
-    for i, (study, system, seed) in enumerate(jobs, 1):
-        given = {"system": system, "data": study.data, "augment": study.augment, "seed": seed}
-        given |= {"steps": steps} if steps else {}
-        run, source, seconds = trained(
-            folder / study.name / f"{system}-{seed}", given, f"{i} of {len(jobs)}: "
-        )
-        asked = study.asked(source, real)
-        labels = {"study": study.name, "training s": seconds}
-        rows += scored(run, asked, source.validation(seed), labels)
+    rows = []
+    start = time.perf_counter()
+    for number, job in enumerate(jobs, 1):
+        rows += job.train_and_score(folder, steps, real, f"{number} of {len(jobs)}: ")
     write(out / "scores.csv", rows)
     report.write(out, folder, studies, rows, real)
-    print(
-        f"{len(jobs)} networks in {(time.perf_counter() - start) / 60:.0f} minutes; look at {out / 'README.md'}"
-    )
+    minutes = (time.perf_counter() - start) / 60
+    print(f"{len(jobs)} networks in {minutes:.0f} minutes; look at {out / 'README.md'}")

@@ -8,6 +8,7 @@ from ...files.atomic import atomic_write
 
 
 def write(path, rows):
+    """Writes the rows, whole or not at all; a row may lack columns that others have."""
     text = io.StringIO()
     columns = list(dict.fromkeys(column for row in rows for column in row))
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -19,6 +20,7 @@ def write(path, rows):
 
 
 def read(path):
+    """The rows that `write` wrote; a number comes back as a float, an empty cell as None."""
     with Path(path).open(newline="") as file:
         return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
 
@@ -30,7 +32,7 @@ def values(rows, study, condition, system, metric, told=False):
 
 
 def _value(text):
-    """A truth, a number, None where the cell is empty, or text."""
+    """A truth value, a number, None where the cell is empty, or text."""
     if text in ("True", "False"):
         return text == "True"
     try:

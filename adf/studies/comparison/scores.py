@@ -1,4 +1,7 @@
-"""What a trained network is asked: test images, the same with noise added, real images that it was not trained for."""
+"""What a trained network is asked, and how good its answers are.
+
+It is asked for test images, the same with noise added, and real images that it was not trained for.
+"""
 
 import math
 from typing import NamedTuple
@@ -17,52 +20,69 @@ UNKNOWN = -1  # a pixel whose class nobody knows
 
 
 class Condition(NamedTuple):
-    """Samples to predict. noise: the standard deviation of what is added; told: whether the network's input variance
-    is raised to match."""
+    """Samples to predict."""
 
     name: str
     samples: list
-    noise: float = 0.0
-    told: bool = False
+    noise: float = 0.0  # the standard deviation of what is added
+    noise_known: bool = False  # whether the network's input variance is raised to match
+
+
+class Pixels(NamedTuple):
+    """All pixels whose class is known, and what a network says of them: P pixels, K classes."""
+
+    labels: np.ndarray  # (P,)
+    probabilities: np.ndarray  # (P, K)
+    entropy: np.ndarray  # (P,)
+    std: np.ndarray  # (P,) the mean over the classes
+    wrong: np.ndarray  # (P,) whether the called class is another one
 
 
 def conditions(test, real=None):
-    """All that a network of synthetic yeast is asked; real: samples of the published format, or None."""
-    asked = [Condition("test", test)]
+    """All that a network of synthetic yeast is asked: a list of Condition.
+
+    real: samples of the published format, or None.
+    """
+    found = [Condition("test", test)]
     for noise in NOISE:
-        asked += [Condition(f"noise {noise:g}", test, noise, told) for told in (False, True)]
+        for noise_known in (False, True):
+            found.append(Condition(f"noise {noise:g}", test, noise, noise_known))
+    # Real images have boxes, masks, or both; each kind of truth is a condition of its own.
     if real:
-        asked.append(
-            Condition(
-                "boxes",
-                [s._replace(labels=labels_from_boxes(s)) for s in real if s.boxes is not None],
-            )
-        )
-        asked.append(Condition("masks", [s for s in real if s.labels is not None]))
-    return asked
+        boxed = [s._replace(labels=labels_from_boxes(s)) for s in real if s.boxes is not None]
+        found.append(Condition("boxes", boxed))
+        found.append(Condition("masks", [s for s in real if s.labels is not None]))
+    return found
 
 
-def score(run, asked, validation):
-    """A row of metrics for every condition: list of dict. validation: the samples that fit the temperature."""
-    rows, temperature = [], fit_temperature(run.segmenter, validation)
-    for condition in asked:
-        if condition.told and run.settings.noise_var is None:
+def score(run, conditions, validation):
+    """A row of metrics for every condition: list of dict.
+
+    validation: the samples that fit the temperature.
+    """
+    rows = []
+    settings = run.settings
+    temperature = fit_temperature(run.segmenter, validation)
+    for condition in conditions:
+        if condition.noise_known and settings.noise_var is None:
             continue  # a deterministic network cannot be told
         prediction, seconds = predict(run.segmenter, condition)
         labels = np.stack([s.labels for s in condition.samples])
-        row = {"condition": condition.name, "told": condition.told, "system": run.settings.system}
-        row |= {
-            "seed": run.settings.seed,
-            **measure(labels, prediction, run.settings.class_names, temperature),
-        }
+        # The columns of scores.csv; `told` is its name of `noise_known`.
+        row = {"condition": condition.name, "told": condition.noise_known}
+        row |= {"system": settings.system, "seed": settings.seed}
+        row |= measure(labels, prediction, settings.class_names, temperature)
         rows.append(row | {"ms per image": 1000 * seconds / len(condition.samples)})
     return rows
 
 
 def predict(segmenter, condition):
-    """(Prediction, seconds) for the samples of a condition, noise and all; the segmenter is left as it was."""
+    """(Prediction, seconds) for the samples of a condition, noise and all.
+
+    The segmenter is left as it was.
+    """
     before = segmenter.noise_var
-    if condition.told:
+    if condition.noise_known:
         segmenter.noise_var = told_noise_var(before, condition.noise)
     try:
         return predict_samples(segmenter, noisy(condition.samples, condition.noise))
@@ -71,7 +91,10 @@ def predict(segmenter, condition):
 
 
 def told_noise_var(noise_var, added):
-    """What was there and what is added (a standard deviation), in units of the noisy image's variance."""
+    """The noise variance to tell a network, in units of the noisy image's variance.
+
+    It is what was there and what is added; added: a standard deviation.
+    """
     return (noise_var + added**2) / (1 + added**2)
 
 
@@ -85,7 +108,10 @@ def noisy(samples, noise):
 
 
 def measure(labels, prediction, class_names, temperature=1.0):
-    """The metrics over all pixels whose class is known: dict of float; with a T behind, of tempered probabilities."""
+    """The metrics over all pixels whose class is known: dict of float.
+
+    Those with a T behind are of the calibrated probabilities: tempered by the temperature.
+    """
     truth, probabilities, entropy, std, wrong = known_pixels(labels, prediction)
     calibrated = tempered(probabilities, temperature)
     return scores(truth, probabilities, entropy, std, class_names) | {
@@ -97,55 +123,59 @@ def measure(labels, prediction, class_names, temperature=1.0):
 
 
 def known_pixels(labels, prediction):
-    """Where the class is known: classes (P,), probabilities (P, K), entropy, mean standard deviation, wrong (P,)."""
+    """The Pixels where the class is known."""
     known = labels != UNKNOWN
-    probabilities, std = (
-        np.moveaxis(prediction.probabilities, 1, -1)[known],
-        prediction.class_std.mean(axis=1)[known],
-    )
-    return (
+    return Pixels(
         labels[known],
-        probabilities,
+        np.moveaxis(prediction.probabilities, 1, -1)[known],
         prediction.entropy[known],
-        std,
+        prediction.class_std.mean(axis=1)[known],
         prediction.labels[known] != labels[known],
     )
 
 
 def tempered(probabilities, temperature):
-    """softmax(logits / temperature) from the probabilities (pixels, K) of temperature 1, float64."""
+    """softmax(logits / temperature), float64, from the probabilities (P, K) of temperature 1."""
     tiny = np.finfo("float32").smallest_normal
     return softmax(np.log(np.maximum(probabilities.astype("float64"), tiny)) / temperature, axis=1)
 
 
 def fit_temperature(segmenter, samples):
+    """The temperature of least NLL on these samples."""
     prediction, _ = predict_samples(segmenter, samples)
-    probabilities = np.moveaxis(prediction.probabilities, 1, -1).reshape(
-        -1, prediction.probabilities.shape[1]
-    )
+    classes = prediction.probabilities.shape[1]
+    probabilities = np.moveaxis(prediction.probabilities, 1, -1).reshape(-1, classes)
     return best_temperature(np.stack([s.labels for s in samples]).ravel(), probabilities)
 
 
 def best_temperature(labels, probabilities):
-    """The temperature of least NLL. Source: Guo et al., On calibration of modern neural networks, ICML 2017, 4.2."""
+    """The temperature of least NLL.
+
+    Source: Guo et al., On calibration of modern neural networks, ICML 2017, 4.2.
+    """
 
     def loss(log_temperature):
         return nll(labels, tempered(probabilities, math.exp(log_temperature)))
 
-    return math.exp(
-        minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-3}).x
-    )
+    best = minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-3})
+    return math.exp(best.x)
 
 
 def labels_from_boxes(sample):
-    """(H, W): a box's class inside its inscribed ellipse (a cell or trap fills most of it), background outside all
-    boxes, UNKNOWN elsewhere and where ellipses of two classes meet."""
+    """The classes (H, W) that the boxes determine, UNKNOWN elsewhere.
+
+    It is a box's class inside its inscribed ellipse (a cell or trap fills most of it), and
+    background outside all boxes. It is UNKNOWN where ellipses of two classes meet.
+    """
     shape = sample.image.shape
-    labels, boxed, clash = np.full(shape, UNKNOWN), np.zeros(shape, bool), np.zeros(shape, bool)
+    labels = np.full(shape, UNKNOWN)
+    boxed = np.zeros(shape, bool)
+    clash = np.zeros(shape, bool)
     for box, box_class in zip(sample.boxes, sample.box_classes, strict=True):
         inside = inscribed_ellipse(box, shape)
         clash |= inside & (labels != UNKNOWN) & (labels != box_class)
         labels[inside] = box_class
+        # A pixel that a box only touches may belong to its object: it is no background.
         x0, y0, x1, y1 = (max(0, int(edge)) for edge in (*np.floor(box[:2]), *np.ceil(box[2:])))
         boxed[y0:y1, x0:x1] = True
     labels[clash] = UNKNOWN

@@ -5,15 +5,15 @@ from .jobs import SYNTHETIC, scored, trained
 from .rows import write
 from .scores import Condition
 
-STEPS = 160
-START = {
+STEPS = 160  # of each training, unless a variant says otherwise
+CRITERION = "NLL"  # a proper score: of the segmentation and of its confidence
+START = {  # where the search started
     "learning_rate": 5e-3,
     "augment": "flip",
     "noise_var": 1e-2,
     "density_weight": 1e-3,
     "raw_c": -3.0,
 }
-CRITERION = "NLL"  # a proper score: of the segmentation and of its confidence
 CHANGES = {  # a few things at a time; noise_var 0 and density_weight 0 ask why, not what
     "unet-bn": (
         {},
@@ -43,29 +43,37 @@ CHANGES = {  # a few things at a time; noise_var 0 and density_weight 0 ask why,
 
 
 def tune(folder, out):
-    """Trains every variant on the synthetic images, scores it on their validation images; writes tuning.csv."""
-    jobs, rows = (
-        [(system, changes) for system, variants in CHANGES.items() for changes in variants],
-        [],
-    )
-    for i, (system, changes) in enumerate(jobs, 1):
+    """Trains every variant on the synthetic images and scores it  -> tuning.csv in `out`.
+
+    The scores are those of the validation images.
+    """
+    variants = [(system, changes) for system in CHANGES for changes in CHANGES[system]]
+    rows = []
+    for number, (system, changes) in enumerate(variants, 1):
         name = " ".join(f"{key} {value}" for key, value in changes.items()) or "nothing"
+        # A variant changes the system's own settings, and these change the start of the search.
         given = {"system": system, "data": SYNTHETIC, "seed": 0, "steps": STEPS}
         given |= START | SYSTEMS[system].settings | changes
-        run, source, _ = trained(folder / f"{system} {name}", given, f"{i} of {len(jobs)}: ")
-        asked = [Condition("validation", source.validation(0))]
-        rows += [{"changed": name} | row for row in scored(run, asked, source.validation(0), given)]
+        title = f"{number} of {len(variants)}: "
+        run, source, _ = trained(folder / f"{system} {name}", given, title)
+        validation = source.validation(0)
+        conditions = [Condition("validation", validation)]
+        rows += [{"changed": name} | row for row in scored(run, conditions, validation, given)]
     write(out / "tuning.csv", rows)
     print(f"look at {out / 'tuning.csv'}")
 
 
 def chosen(rows):
-    """Of every system the row of least CRITERION; of ADF, among those with variances and a strength that learns."""
+    """The row of least CRITERION of every system: a dict.
+
+    Of ADF, it is one of those with variances and a strength that learns.
+    """
     best = {}
     for row in rows:
-        asks_what = row["noise_var"] is None or (row["noise_var"] > 0 and row["density_weight"] > 0)
-        if asks_what and (
-            row["system"] not in best or row[CRITERION] < best[row["system"]][CRITERION]
-        ):
-            best[row["system"]] = row
+        system = row["system"]
+        is_candidate = row["noise_var"] is None or (
+            row["noise_var"] > 0 and row["density_weight"] > 0
+        )
+        if is_candidate and (system not in best or row[CRITERION] < best[system][CRITERION]):
+            best[system] = row
     return best

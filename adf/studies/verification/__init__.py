@@ -1,7 +1,10 @@
-"""Every layer against exact arithmetic, samples and differences: python -m adf verify. Needs mpmath.
+"""`python -m adf verify`: every layer against exact arithmetic, samples and differences.
 
-In reading order: reference (closed forms), expected (for a layer), probes, cases, measure, report (the table); pooling
-(what an approximation costs); naive (wrong rules), contrast (one beside the truth), mistakes (its rows).
+It needs mpmath. The modules, in reading order: `reference` has the closed forms, `expected` says
+by them what a layer should give, `probes` and `cases` build the layers, `measure` measures them,
+and `report` makes the table, with the words of `text`. `pooling` shows what an approximation
+costs. `naive` has wrong rules, `mistakes` gives each of them an input, and `contrast` compares
+them with the truth.
 """
 
 from .report import SAMPLES, verify

@@ -1,8 +1,9 @@
 """The one table of layers: what tests check each of, and what `adf verify` compares it with.
 
-A row for a layer buys it every test of tests/layers. With an exact law it is verified, too, on two
-kinds of input: `wide` ones, far into every tail, to compare with exact arithmetic; and `near` ones to
-sample and to differentiate, where no event is so rare that a million samples do not show it.
+A row for a layer buys it every test of tests/layers. With an exact law it is verified, too, on
+two kinds of input: `wide` ones reach far into every tail, to compare with exact arithmetic; `near`
+ones are sampled and differentiated, so they allow no event so rare that a million samples do not
+show it.
 """
 
 import math
@@ -29,12 +30,12 @@ class Case(NamedTuple):
     near: Callable = None  # rng -> (mean, var)
     exact: Callable = None  # (layer, x on the host) -> Exact; None: not verified
     law: Callable = None  # of an approximation: (mean, std) of a window -> its true mean, variance
-    sampled: bool = True
-    differentiated: bool = True
+    sampled: bool = True  # whether `adf verify` compares it with samples,
+    differentiated: bool = True  # and its gradients with differences
 
 
 def uniform(shape, low, high, decades):
-    """sigma over these decades, mu / sigma from low to high."""
+    """Draws (mean, var) with log10(sigma) within `decades` and mu / sigma from low to high."""
 
     def draw(rng):
         sigma = 10 ** rng.uniform(*decades, shape)
@@ -44,14 +45,14 @@ def uniform(shape, low, high, decades):
 
 
 def kink_grid(rng):
-    """Both sides of every branch point of adf.moments, and far beyond; sigma 1e-6 to 1e6."""
+    """Both sides of all branch points of adf.moments, and far beyond; sigma from 1e-6 to 1e6."""
     z = np.unique([*np.linspace(-10, 10, 81), -1e-3, 0, 1e-3, -1.72, 30, 63.9, 64, 64.1, 100, 1000])
     z, sigma = (g.ravel() for g in np.meshgrid(z, 10.0 ** np.arange(-6, 7)))
     return z * sigma, sigma**2
 
 
 def windows(*kernel):
-    """Windows of Gaussians about as large as each other; some lie a thousand sigma away from 0."""
+    """Draws windows of Gaussians about as large as each other; some lie a thousand sigma from 0."""
 
     def draw(rng):
         unit = 10 ** rng.uniform(-6, 6, (600 // math.prod(kernel) * 2, 1, 1, 1))
@@ -63,12 +64,13 @@ def windows(*kernel):
 
 
 def elementwise(name, build, exact, shape=None):
+    """A layer that maps every element by itself."""
     near = uniform((1, 24), -3, 4, (-1, 0.3))
     return Case(name, build, shape, wide=kink_grid, near=near, exact=exact)
 
 
 def linear(name, build, matrix, shape, near):
-    """mu and sigma range over many orders of magnitude: the law is exact for all of them."""
+    """A linear layer: mu and sigma range over many orders of magnitude, all under one exact law."""
     return Case(
         name,
         lambda: probes.with_bias(build()),
@@ -80,8 +82,12 @@ def linear(name, build, matrix, shape, near):
 
 
 def pooling(*kernel, shape):
-    """mu / sigma lies within 1: even the weakest entry of a window wins some 770 of a million times."""
+    """A max pooling; its `near` inputs have mu / sigma within 1.
+
+    So even the weakest entry of a window wins some 770 of a million times.
+    """
     is_exact = math.prod(kernel) <= 2
+    # Of three or more inputs the pairs are an approximation: samples are compared with the law.
     return Case(
         f"MaxPool2d {kernel[0]} x {kernel[1]}",
         lambda: layers.MaxPool2d(kernel),
@@ -95,7 +101,8 @@ def pooling(*kernel, shape):
 
 
 def normalisation(name, kind, of_batch):
-    """Running statistics are constants, so any input will do; a batch's are of its own magnitude."""
+    """A batch norm, with the statistics of the batch or the running ones."""
+    # Running statistics are constants, so any input will do; a batch's have its own magnitude.
     spread = (-2, 4, (-2, 0.5)) if of_batch else (-10, 10, (-6, 6))
     return Case(
         name,
@@ -108,6 +115,7 @@ def normalisation(name, kind, of_batch):
 
 
 def head(name, kind, exact, **checks):
+    """A Dirichlet head of three classes, or what is behind it."""
     return Case(
         f"Dirichlet {name}",
         kind,
@@ -244,5 +252,5 @@ CASES = [
     head("likelihood", lambda: probes.Likelihood(-1.0), expected.likelihood, sampled=False),
     head("E[p], Var[p]", probes.Probabilities, expected.probabilities, differentiated=False),
 ]
-VERIFIED = [case for case in CASES if case.exact]
-TESTED = [case for case in CASES if case.shape]
+VERIFIED = [case for case in CASES if case.exact]  # those of `adf verify`
+TESTED = [case for case in CASES if case.shape]  # those of tests/layers

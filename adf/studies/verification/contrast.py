@@ -1,4 +1,7 @@
-"""A naive rule and this library beside the truth: by how much each is off, and whether that is what the row claims."""
+"""A naive rule and this library, each compared with the truth.
+
+By how much is each of them off, and is that what the row of the table claims?
+"""
 
 import math
 from collections.abc import Callable
@@ -9,23 +12,9 @@ from scipy.special import ndtr
 
 from . import naive, reference
 from .measure import errors
+from .text import MISTAKES
 
-TEXT = """
-## What can go wrong
-
-Eleven errors of public ADF code, numbered as in tests/test_known_errors.py. A row gives a naive rule, written from its
-description in words, one input, and sets its variance, and that of this library, beside the true one. *Naive off by*: a
-factor, the smallest where there are many values (∞: a variance of 0, or no finite one), or what stands there; in
-brackets how much it must be: a rule that is less wrong makes the row OUTSIDE, for then it claims what is not so.
-*Ours off by*: the largest error in ulp, in brackets its bound; a percentage where ours is an approximation.
-Error 1 hangs on Φ: as (1 + erf) / 2 it has no digits in the lower tail; with SciPy's ndtr the first row would be off by
-{ndtr}. Errors 2 and 3 do not: their rows use ndtr. Error 8 is in the standard deviation of a probability, which the
-library does not compute: its head defines a Dirichlet, and is compared with that definition, like row 9's ratio.
-In 11 ours is no better than the naive rule. Both are approximations; the error is to call one of them exact.
-
-"""
-
-COLUMNS = (
+COLUMNS = (  # of the table, for `row`
     "Naive rule",
     "Input",
     "Truth",
@@ -45,7 +34,7 @@ class Amount(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Variances, or what the row says; lists or arrays."""
+    """Variances, or what else the row says it is about; lists or arrays."""
 
     truth: Any
     naive: Any
@@ -55,9 +44,8 @@ class Found(NamedTuple):
 
 def times(values, truth):
     """The smallest factor between a value and its truth, whatever its sign."""
-    values, truth = (
-        np.ravel(f).tolist() for f in np.broadcast_arrays(values, np.array(truth, "float64"))
-    )
+    pair = np.broadcast_arrays(values, np.array(truth, "float64"))
+    values, truth = (np.ravel(field).tolist() for field in pair)
     return min(_factor(abs(v), t) for v, t in zip(values, truth, strict=True))
 
 
@@ -66,11 +54,12 @@ def _factor(value, truth):
 
 
 def relative(values, truth):
+    """The relative error of every value."""
     return np.abs(np.array(values, "float64") / np.array(truth, "float64") - 1)
 
 
 def by_order(values, truth):
-    """Axis 0: the same windows in different orders, all of one truth."""
+    """The largest relative spread over axis 0, where the same windows are in different orders."""
     return (1 - np.min(values, axis=0) / np.max(values, axis=0)).max()
 
 
@@ -82,6 +71,8 @@ ORDER = Amount(by_order, "{:.0%} by order")
 
 
 class Mistake(NamedTuple):
+    """A row of the table: a naive rule on an input, and what is claimed of it and of ours."""
+
     number: int
     rule: str  # the naive one, in words
     given: str  # precision and input
@@ -90,20 +81,23 @@ class Mistake(NamedTuple):
     most: Any = 4  # ours may be off by so many ulp; where it is an approximation, by this amount
     bound: str = ""  # `most` in words, where it is not one number
     amount: Amount = TIMES
-    approximate: bool = False
+    approximate: bool = False  # whether ours is an approximation
 
 
 def section(mistakes):
-    """The text, the columns, the rows of the table; and the names of those that are OUTSIDE."""
+    """((text, columns, rows) of the table, the names of the rows that are OUTSIDE)."""
     rows, outside = zip(*(row(m) for m in mistakes), strict=True)
-    return (TEXT.format(ndtr=ndtr_error()), COLUMNS, rows), [name for name in outside if name]
+    text = MISTAKES.format(ndtr=ndtr_error())
+    return (text, COLUMNS, rows), [name for name in outside if name]
 
 
 def row(m):
-    """The cells, and the name of the row where it is OUTSIDE, else an empty one; written so that a NaN of ours is."""
+    """The cells of a row, and its name where it is OUTSIDE, else an empty one."""
     found = m.find()
-    off, least = m.amount.of(found.naive, found.truth), m.amount.text.format(m.least)
+    off = m.amount.of(found.naive, found.truth)
+    least = m.amount.text.format(m.least)
     error, inside = approximation(m, found) if m.approximate else accuracy(m, found)
+    # `not off >= least`, and `inside` by `<=`: a NaN makes the row OUTSIDE.
     wrong = " and ".join(["the naive rule"] * (not off >= m.least) + ["ours"] * (not inside))
     truth, theirs, ours = (extent(values) for values in found[:3])
     cells = (
@@ -120,7 +114,7 @@ def row(m):
 
 
 def accuracy(m, found):
-    """In ulp, and whether every value is within its bound."""
+    """Our error in ulp as text, and whether every value is within its bound."""
     ours = np.asarray(found.ours)
     exact = found.truth if found.defined is None else found.defined
     exact = np.broadcast_to(np.array(exact, object), ours.shape).ravel()
@@ -129,11 +123,13 @@ def accuracy(m, found):
 
 
 def approximation(m, found):
+    """Our error in the row's own amount as text, and whether it is within its bound."""
     error = m.amount.of(found.ours, found.truth)
     return f"{m.amount.text.format(error)} ({m.amount.text.format(m.most)})", error <= m.most
 
 
 def extent(values):
+    """The smallest and the largest of the values, as text."""
     values = np.array(values, "float64")
     if not np.isfinite(values).all():
         return "not finite"
@@ -142,6 +138,7 @@ def extent(values):
 
 
 def ndtr_error():
-    """Of the ReLU of N(-6, 1) in float32 with the better Phi, relative."""
-    mean, exact = np.array([-6], "float32"), reference.leaky_relu(-6, 1, 0)[1]
+    """The relative error of the naive ReLU of N(-6, 1) in float32 with the better Phi, as text."""
+    mean = np.array([-6], "float32")
+    exact = reference.leaky_relu(-6, 1, 0)[1]
     return f"{LARGEST.of(naive.relu(mean, np.ones_like(mean), ndtr)[1], [exact]):.0e}"

@@ -1,4 +1,7 @@
-"""What should come out of a layer, by adf.studies.verification.reference, and how near to it the layer must come."""
+"""What should come out of a layer, and how near to it the layer must come.
+
+The values are those of adf.studies.verification.reference.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -13,21 +16,21 @@ from . import reference
 
 
 class Exact(NamedTuple):
-    """What should come out, flat; `size`: what an ulp of the mean refers to; the bounds are in ulp, per value."""
+    """What should come out, flat, and the bounds of its errors in ulp, one per value."""
 
     mean: Any
     var: Any  # None: a point mass
-    size: Any
+    size: Any  # what an ulp of the mean refers to; one of the variance refers to the variance
     mean_bound: Any
     var_bound: Any
     formula: str  # the bound in words
 
 
 def kink(layer, x):
+    """The moments of LeakyReLU."""
     pairs = list(zip(x.mean.ravel().tolist(), x.var.ravel().tolist(), strict=True))
-    mean, var = zip(
-        *(reference.leaky_relu(m, v, layer.negative_slope) for m, v in pairs), strict=True
-    )
+    results = [reference.leaky_relu(m, v, layer.negative_slope) for m, v in pairs]
+    mean, var = zip(*results, strict=True)
     crossing = 0.3 * (layer.negative_slope > 0)  # a leaky mean crosses 0
     size = [abs(e) + crossing * math.sqrt(v) for e, (_, v) in zip(mean, pairs, strict=True)]
     bound = [64 + (m * m / v if m < 0 else 0) for m, v in pairs]
@@ -35,45 +38,61 @@ def kink(layer, x):
 
 
 def pair(a, b):
-    """max of two (mean, var, bound): the bound grows with t = |a - b| / s, which is as rounded as a and b are."""
+    """(mean, var, bound) of the maximum of two Gaussians that are given in the same form.
+
+    The bound grows with t = |mean_a - mean_b| / s, which is as rounded as both means are.
+    """
     s = math.sqrt(a[1] + b[1])
     bound = 64 + float((a[0] - b[0]) / s) ** 2 + float(abs(a[0]) + abs(b[0])) / s
     return *reference.maximum(*a[:2], *b[:2]), a[2] + b[2] + bound
 
 
 def pool(layer, x):
-    """The layer's own tree of pairs: how exactly it is computed. How near it is to the true maximum: approximations."""
-    n, kernel = math.prod(layer.kernel_size), layer.kernel_size
-    flat = zip(
+    """The moments of MaxPool2d by its own tree of pairs.
+
+    They show how exactly the layer computes this tree. How near the tree comes to the true maximum
+    is a matter of the approximation: `pooling` measures that.
+    """
+    kernel = layer.kernel_size
+    n = math.prod(kernel)
+    windows = zip(
         x.mean.reshape(-1, *kernel).tolist(), x.var.reshape(-1, *kernel).tolist(), strict=True
     )
-    trees = []
-    for mean, var in flat:
-        rows = [
-            [(m, v, 0) for m, v in zip(*row, strict=True)] for row in zip(mean, var, strict=True)
-        ]
-        trees.append(reference.knockout([reference.knockout(row, pair) for row in rows], pair))
+    trees = [_tree(mean, var) for mean, var in windows]
     mean, var, bound = zip(*trees, strict=True)
-    size = (np.abs(x.mean) + np.sqrt(x.var.astype("float64"))).reshape(-1, n).sum(axis=1).tolist()
+    # The means may cross zero, so their errors are measured by what went into the window.
+    sizes = np.abs(x.mean) + np.sqrt(x.var.astype("float64"))
+    size = sizes.reshape(-1, n).sum(axis=1).tolist()
     formula = "64 per pair; variance: 64 + t² + (abs(μa) + abs(μb)) / s per pair"
     return Exact(mean, var, size, [64 * (n - 1)] * len(mean), bound, formula)
 
 
+def _tree(mean, var):
+    """(mean, var, bound) of a window, given as lists of rows: first along the rows, then down."""
+    winners = []
+    for means, variances in zip(mean, var, strict=True):
+        entries = [(m, v, 0) for m, v in zip(means, variances, strict=True)]
+        winners.append(reference.knockout(entries, pair))
+    return reference.knockout(winners, pair)
+
+
 def affine(matrix):
-    """The exact linear law; matrix: layer -> (A, b) for one image."""
+    """The exact linear law; matrix: layer, shape of an image -> (A, b)."""
 
     def exact(layer, x):
         a, b = matrix(layer, x.mean.shape[1:])
         images = zip(x.mean.reshape(len(x.mean), -1), x.var.reshape(len(x.var), -1), strict=True)
         results = [reference.linear(a, b, m, v) for m, v in images]
-        mean, var, size = (sum((r[i] for r in results), ()) for i in range(3))
-        bound = [results[0][3] + 4] * len(mean)
+        mean, var, size = (sum((result[i] for result in results), ()) for i in range(3))
+        terms = results[0][3]
+        bound = [terms + 4] * len(mean)
         return Exact(mean, var, size, bound, bound, f"n + 4 = {bound[0]}")
 
     return exact
 
 
 def weights(layer):
+    """The weights on the host, in float64."""
     return to_host(layer.weight.value).astype("float64")
 
 
@@ -84,31 +103,34 @@ def bias(layer, matrix):
 
 
 def dense(layer, shape):
+    """(A, b) of Linear."""
     return weights(layer), bias(layer, layer.weight.value)
 
 
 def convolution(layer, shape):
+    """(A, b) of Conv2d."""
     a = reference.correlation_matrix(weights(layer), shape[1:], *layer.map)
     return a, bias(layer, a)
 
 
 def transposed(layer, shape):
+    """(A, b) of ConvTranspose2d: the transpose of the convolution from its output to its input."""
     a = reference.correlation_matrix(weights(layer), layer.output_size(shape[1:]), *layer.map).T
     return a, bias(layer, a)
 
 
 def average(layer, shape):
+    """(A, b) of AvgPool2d and GlobalAvgPool2d: convolutions of each channel with equal weights."""
     kernel = getattr(layer, "kernel_size", shape[1:])
     with reference.exactly:
         w = np.full((shape[0], 1, *kernel), reference.mpf(1) / math.prod(kernel), object)
-    stride, padding = (
-        (layer.map.stride, layer.map.padding) if hasattr(layer, "map") else ((1, 1), (0, 0))
-    )
-    a = reference.correlation_matrix(w, shape[1:], stride, padding, groups=shape[0])
+    window = (layer.map.stride, layer.map.padding) if hasattr(layer, "map") else ()
+    a = reference.correlation_matrix(w, shape[1:], *window, groups=shape[0])
     return a, bias(layer, a)
 
 
 def upsampling(layer, shape):
+    """(A, b) of Upsample: for each channel, the product of its two directions."""
     down, across = (
         reference.interpolation_matrix(shape[k + 1], layer.scale_factor[k], layer.mode)
         for k in (0, 1)
@@ -119,47 +141,61 @@ def upsampling(layer, shape):
 
 
 def branch_matrices(layer, shape):
-    """Identity, and convolutions of their own inputs."""
-    identity = np.eye(math.prod(shape), dtype=int).astype(object), np.zeros(math.prod(shape))
-    return zip(
-        *(identity if isinstance(b, Identity) else convolution(b, shape) for b in layer.branches),
-        strict=True,
+    """All A and all b of the branches: each is Identity, or a convolution of its own input."""
+    unit = np.eye(math.prod(shape), dtype=int).astype(object)
+    identity = (unit, np.zeros(math.prod(shape)))
+    laws = (
+        identity if isinstance(branch, Identity) else convolution(branch, shape)
+        for branch in layer.branches
     )
+    return zip(*laws, strict=True)
 
 
 def concatenated(layer, shape):
+    """(A, b) of Concat."""
     matrices, biases = branch_matrices(layer, shape)
     return np.concatenate(matrices), np.concatenate(biases)
 
 
 def added(layer, shape):
+    """(A, b) of Add."""
     matrices, biases = branch_matrices(layer, shape)
     return sum(matrices), sum(biases)
 
 
 def normalised(of_batch):
-    """Batch normalisation per channel, with the statistics of the batch or the running ones."""
+    """The moments of batch normalisation, with the statistics of the batch or the running ones."""
 
     def exact(layer, x):
-        columns, n = [], x.mean.size // layer.num_features
-        for c in range(layer.num_features):
-            mean, var = x.mean[:, c].ravel().tolist(), x.var[:, c].ravel().tolist()
-            running = float(layer.running_mean.value[c]), float(layer.running_var.value[c])
-            m, total = reference.total_variance(mean, var) if of_batch else running
-            scale, shift = float(layer.scale.value[c]), float(layer.shift.value[c])
-            columns.append(reference.batch_norm(mean, var, scale, shift, m, total, layer.eps))
+        channels = [_channel(layer, x, c, of_batch) for c in range(layer.num_features)]
+        # The values go from (channel, image, pixel) to the order of x: image, channel, pixel.
         shape = (layer.num_features, len(x.mean), *x.mean.shape[2:])
-        fields = (
-            np.array([c[i] for c in columns], object).reshape(shape).swapaxes(0, 1).ravel()
-            for i in range(3)
-        )
-        bound, formula = (n + 8, f"n + 8 = {n + 8}") if of_batch else (8, "8")
-        return Exact(*fields, [bound] * x.mean.size, [bound] * x.mean.size, formula)
+        parts = [np.array([channel[i] for channel in channels], object) for i in range(3)]
+        fields = (part.reshape(shape).swapaxes(0, 1).ravel() for part in parts)
+        n = x.mean.size // layer.num_features
+        ulps = n + 8 if of_batch else 8
+        bound = [ulps] * x.mean.size
+        return Exact(*fields, bound, bound, f"n + 8 = {ulps}" if of_batch else "8")
 
     return exact
 
 
+def _channel(layer, x, c, of_batch):
+    """Means, variances and sizes of channel c of a batch normalisation."""
+    mean = x.mean[:, c].ravel().tolist()
+    var = x.var[:, c].ravel().tolist()
+    if of_batch:
+        m, total = reference.total_variance(mean, var)
+    else:
+        m = float(layer.running_mean.value[c])
+        total = float(layer.running_var.value[c])
+    scale = float(layer.scale.value[c])
+    shift = float(layer.shift.value[c])
+    return reference.batch_norm(mean, var, scale, shift, m, total, layer.eps)
+
+
 def dropped(layer, x):
+    """The moments of Dropout over its random masks."""
     moments = list(zip(x.mean.ravel().tolist(), x.var.ravel().tolist(), strict=True))
     mean, var = zip(*(reference.dropout(m, v, layer.p) for m, v in moments), strict=True)
     size = [abs(m) + math.sqrt(v) for m, v in moments]
@@ -198,4 +234,5 @@ def pixels(x):
 
 
 def as_device(x):
+    """The Gaussian with the arrays of the backend."""
     return Gaussian(xp.asarray(x.mean), xp.asarray(x.var))

@@ -1,4 +1,4 @@
-"""Three measurements of one layer: against exact arithmetic, against samples, against central differences."""
+"""Three measurements of a layer: against exact arithmetic, samples, and central differences."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from ...backend import to_host, xp
 from ...gaussian import Gaussian
 from ...gradients import cast, gradients, random_like, relative, slopes
 
-GRADIENT_BOUND = {"float64": 1e-6, "float32": 1e-4}
+GRADIENT_BOUND = {"float64": 1e-6, "float32": 1e-4}  # of the relative error of a gradient
 
 
 class Accuracy(NamedTuple):
@@ -20,37 +20,43 @@ class Accuracy(NamedTuple):
 
 
 def as_gaussian(moments, dtype):
+    """The Gaussian of two NumPy arrays, mean and variance, in this dtype on the device."""
     return Gaussian(*(xp.asarray(f.astype(dtype)) for f in moments))
 
 
 def on_host(x):
+    """The Gaussian with NumPy arrays."""
     return x.map(to_host)
 
 
 def accuracy(case, x, dtype):
-    """Accuracy of mean and variance (None: there is none), and what was expected."""
+    """Accuracy of the mean and of the variance (None: there is none), and what was expected."""
     layer = cast(case.build(), dtype)
-    y, exact = on_host(layer.predict(x)), case.exact(layer, on_host(x))
+    y = on_host(layer.predict(x))
+    exact = case.exact(layer, on_host(x))
     mean = errors(y.mean, exact.mean, exact.size, exact.mean_bound)
-    return (
-        mean,
-        None if y.var is None else errors(y.var, exact.var, exact.var, exact.var_bound),
-        exact,
-    )
+    if y.var is None:
+        return mean, None, exact
+    return mean, errors(y.var, exact.var, exact.var, exact.var_bound), exact
 
 
 def errors(values, exact, size, bound):
-    """Accuracy of an array against flat lists: what is exact, what an ulp refers to, the bounds in ulp."""
+    """Accuracy of an array against flat lists: the exact values, what an ulp refers to, the bounds.
+
+    The bounds are in ulp.
+    """
     values = values.ravel()
     parts = zip(values.tolist(), exact, size, strict=True)
-    error = (
-        np.array([float(abs(v - e) / (s or 1)) for v, e, s in parts]) / np.finfo(values.dtype).eps
-    )
+    distances = np.array([float(abs(v - e) / (s or 1)) for v, e, s in parts])
+    error = distances / np.finfo(values.dtype).eps
     return Accuracy(error.max(), (error / bound).max())
 
 
 def sampling(case, x, dtype, samples):
-    """The largest |z| of mean and variance, and of how many values. An approximation's true moments are by `law`."""
+    """The largest |z| of mean and variance against samples, and how many values were compared.
+
+    The samples of an approximation are compared with its true moments, by `law`.
+    """
     comparison = montecarlo.compare(cast(case.build(), dtype), x, samples, rng=3, chunk=1 << 18)
     if case.law:
         x = on_host(x)
@@ -63,7 +69,10 @@ def sampling(case, x, dtype, samples):
 
 
 def gradient(case, moments, dtype):
-    """float64: largest relative error against central differences; float32: relative distance to float64."""
+    """The relative error of the gradients.
+
+    float64: the largest against central differences; float32: the distance to those of float64.
+    """
     x = as_gaussian(as_gaussian(moments, "float32"), "float64")  # the same numbers in both
     layer = cast(case.build(), "float64")
     rng = np.random.default_rng(8)

@@ -6,18 +6,9 @@ from ...backend import to_host
 from ...layers import MaxPool2d
 from . import reference
 from .measure import as_gaussian
+from .text import POOLING
 
-TEXT = """
-## What max pooling by pairs costs
-
-`MaxPool2d` takes maxima two at a time, and each winner enters the next pair as a Gaussian, which it is not: exact for
-two inputs, an approximation for more. Beside it the exact law of the largest of n independent Gaussians, by a
-one-dimensional integral. This is the size of the approximation, no error of the program, and has no bound.
-First n standard normals, then {windows} random windows (μ from N(0, 1), σ from 0.32 to 3.2, evenly in log σ), each in
-{orders} random orders. Change by the order: a window's largest variance divided by its smallest, less 1.
-
-"""
-COLUMNS = (
+COLUMNS = (  # of the table, for `cells`
     "Inputs",
     "Normals: mean by pairs, exact",
     "Normals: variance by pairs, exact",
@@ -30,27 +21,17 @@ COLUMNS = (
 def section(windows=301, orders=24):
     """The text, the columns and the rows of the table."""
     rows = [cells(kernel, windows, orders) for kernel in ((2, 2), (3, 3))]
-    return TEXT.format(windows=windows - 1, orders=orders), COLUMNS, rows
+    return POOLING.format(windows=windows - 1, orders=orders), COLUMNS, rows
 
 
 def cells(kernel, windows, orders):
-    rng, n = np.random.default_rng(4), kernel[0] * kernel[1]
-    mean, std = rng.normal(size=(windows, n)), 10 ** rng.uniform(-0.5, 0.5, (windows, n))
-    mean[0], std[0] = 0, 1  # the first are standard normals
-    order = np.argsort(rng.random((windows, orders, n)), axis=-1)
-    tree = MaxPool2d(kernel).predict(
-        as_gaussian(
-            [
-                np.take_along_axis(f[:, None], order, -1).reshape(-1, 1, *kernel)
-                for f in (mean, std**2)
-            ],
-            "f8",
-        )
-    )
-    tree_mean, tree_var = (to_host(f).reshape(windows, orders) for f in tree)
-    true_mean, true_var = np.array(
-        [reference.maximum_of_many(m, s) for m, s in zip(mean, std, strict=True)]
-    ).T
+    """One row of the table: window 0 is of standard normals, the others are random."""
+    rng = np.random.default_rng(4)
+    mean, std = _random_windows(rng, windows, kernel[0] * kernel[1])
+    tree_mean, tree_var = _by_pairs(rng, mean, std, kernel, orders)
+    exact = [reference.maximum_of_many(m, s) for m, s in zip(mean, std, strict=True)]
+    true_mean, true_var = np.array(exact).T
+    # The biases are (orders, windows), the change is (windows): all without the standard normals.
     bias = ((tree_mean.T - true_mean) / np.sqrt(true_var))[:, 1:]
     relative = (tree_var.T / true_var - 1)[:, 1:]
     change = (tree_var.max(axis=1) / tree_var.min(axis=1) - 1)[1:]
@@ -62,3 +43,24 @@ def cells(kernel, windows, orders):
         f"{relative.min():+.1%} to {relative.max():+.1%} ({np.median(abs(relative)):.1%})",
         f"{change.max():.0%} ({np.median(change):.1%})",
     )
+
+
+def _random_windows(rng, windows, n):
+    """Mean and standard deviation of the entries of all windows, (windows, n) each."""
+    mean = rng.normal(size=(windows, n))
+    std = 10 ** rng.uniform(-0.5, 0.5, (windows, n))
+    mean[0] = 0
+    std[0] = 1
+    return mean, std
+
+
+def _by_pairs(rng, mean, std, kernel, orders):
+    """Mean and variance of MaxPool2d for every window in random orders, (windows, orders) each."""
+    windows, n = mean.shape
+    order = np.argsort(rng.random((windows, orders, n)), axis=-1)
+    images = [
+        np.take_along_axis(field[:, None], order, -1).reshape(-1, 1, *kernel)
+        for field in (mean, std**2)
+    ]
+    maxima = MaxPool2d(kernel).predict(as_gaussian(images, "f8"))
+    return tuple(to_host(field).reshape(windows, orders) for field in maxima)

@@ -1,6 +1,7 @@
-"""Layers as they are verified: no parameter at a value that hides an error, and what is no Layer made one.
+"""Layers as they are verified.
 
-`predict` of a Gaussian gives the moments in question; `predict` of a point mass maps a sample.
+No parameter has a value that hides an error, and what is no Layer is made one: `predict` of a
+Gaussian gives the moments in question, `predict` of a point mass maps a sample.
 """
 
 import numpy as np
@@ -12,12 +13,11 @@ from ...gaussian import Gaussian
 
 
 def with_bias(layer):
-    """A bias begins as 0, which would not be missed."""
+    """The layer with a random bias: it begins as 0, which would not be missed."""
     for p in layer.parameters():
         if p.value.ndim == 1:
-            p.value = xp.asarray(
-                np.random.default_rng(9).normal(size=p.value.shape).astype("float32")
-            )
+            bias = np.random.default_rng(9).normal(size=p.value.shape)
+            p.value = xp.asarray(bias.astype("float32"))
     return layer
 
 
@@ -25,14 +25,15 @@ def disjoint():
     """Add of two branches that share no input: the first reads channel 0, the second channel 1."""
     layer = layers.Add(*(layers.Conv2d(2, 2, 1, bias=False, rng=seed) for seed in (1, 2)))
     for channel, branch in enumerate(layer.branches):
-        branch.weight.value = branch.weight.value * xp.asarray(
-            [1 - channel, channel], "float32"
-        ).reshape(1, 2, 1, 1)
+        mask = xp.asarray([1 - channel, channel], "float32").reshape(1, 2, 1, 1)
+        branch.weight.value = branch.weight.value * mask
     return layer
 
 
 def batch_norm(kind):
-    rng, layer = np.random.default_rng(6), kind(3, momentum=1)
+    """A batch norm of 3 channels, of this class, with random parameters and running statistics."""
+    rng = np.random.default_rng(6)
+    layer = kind(3, momentum=1)
     for p in layer.parameters():
         p.value = p.value + xp.asarray(rng.normal(size=3).astype("float32"))
     layer.running_mean.value = xp.asarray(rng.normal(size=3).astype("float32"))
@@ -41,14 +42,17 @@ def batch_norm(kind):
 
 
 class BatchStatistics(layers.BatchNorm2d):
-    """Training: m and total of x. Momentum 1 leaves them in the running statistics, with which samples are mapped."""
+    """Batch norm in training: with mean and total variance of x itself.
+
+    Momentum 1 leaves these in the running statistics, with which samples are mapped.
+    """
 
     def predict(self, x):
         return super().predict(x) if x.var is None else self.forward(x)[0]
 
 
 class DroppedSamples(layers.Dropout):
-    """Analytic for a Gaussian; for a point mass, a sample, the masks are drawn."""
+    """Dropout that is analytic for a Gaussian, and draws masks for a point mass: a sample."""
 
     def forward(self, x):
         return self._sampled(x) if x.var is None else self._analytic(x)
@@ -57,7 +61,7 @@ class DroppedSamples(layers.Dropout):
 class Likelihood(DirichletHead):
     """Head and likelihood: the loss of every pixel by itself, as a point mass.
 
-    Pixels lie on the axis N; pixel i has the label i modulo K.
+    The pixels lie on the axis N; pixel i has the label i modulo K.
     """
 
     smoothing = 0.01
@@ -65,11 +69,12 @@ class Likelihood(DirichletHead):
     def forward(self, x):
         log_alpha, head_backward = super().forward(x)
         labels = xp.arange(len(x.mean)).reshape(-1, 1, 1, 1) % x.mean.shape[1]
-        pixels = (log_alpha.mean[i : i + 1] for i in range(len(labels)))
-        losses, callbacks = zip(
-            *(dirichlet_nll(a, labels[i], self.smoothing) for i, a in enumerate(pixels)),
-            strict=True,
+        # `dirichlet_nll` sums over the pixels that it is given, so it is given one at a time.
+        losses_of_pixels = (
+            dirichlet_nll(log_alpha.mean[i : i + 1], label, self.smoothing)
+            for i, label in enumerate(labels)
         )
+        losses, callbacks = zip(*losses_of_pixels, strict=True)
 
         def backward(dy):
             parts = [callback(d) for callback, d in zip(callbacks, dy.mean, strict=True)]
@@ -81,14 +86,14 @@ class Likelihood(DirichletHead):
 class Probabilities(DirichletHead):
     """E[p] and Var[p] of the Dirichlet.
 
-    A point mass asks for a sample: p as Gamma numbers divided by their sum. The logits' noise is not
-    sampled, for the head turns it into a concentration by a formula, not by an expectation.
+    A point mass asks for a sample: p as Gamma numbers divided by their sum. The logits' noise is
+    not sampled, for the head turns it into a concentration by a formula, not by an expectation.
     """
 
     def __init__(self, raw=-1.0):
         super().__init__(raw)
         self.rng = np.random.default_rng(5)
-        self.alpha = None
+        self.alpha = None  # of the last Gaussian, (N, K, H, W) on the host
 
     def predict(self, x):
         if x.var is None:
