@@ -84,7 +84,7 @@ def report(run, images, samples):
 
 
 def _mean_std(logits):
-    """A standard deviation (H, W) of logits (K, H, W), from their mean variance over the classes."""
+    """Standard deviation (H, W) of the logits (K, H, W), from their mean variance over classes."""
     return np.sqrt(logits.var.mean(axis=0))
 
 

@@ -1,8 +1,8 @@
 """The wrong rules of public ADF code, each written from its description in words.
 
-`mistakes` and the tests show what they give; the right rules are in adf.layers. These work in NumPy,
-in the floating point of their arguments, as their users have it. The rules for moments return E[y]
-and Var[y], the other rules a variance.
+`mistakes` and the tests show what they give; the right rules are in adf.layers. A wrong rule works
+in NumPy, in the floating point of its arguments, as its users have it. The rules for moments return
+E[y] and Var[y], the other rules a variance.
 """
 
 import math

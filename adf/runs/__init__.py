@@ -1,0 +1,6 @@
+"""A training: its settings, and a run in a folder that can be killed at any moment and resumed."""
+
+from .run import Run, load, open_data, prepare, start
+from .settings import SYSTEMS, Settings
+
+__all__ = ["SYSTEMS", "Run", "Settings", "load", "open_data", "prepare", "start"]
