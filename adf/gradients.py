@@ -75,8 +75,8 @@ def slopes(layer, x, dy, exact, rng, step=1e-5, stencil=FOURTH_ORDER):
         numeric = 0.0
         for k, weight in stencil.items():
             shifted = [*point[:i], point[i] + k * step * on_device, *point[i + 1 :]]
-            numeric += weight * loss(shifted) / step
-        yield (g * direction).sum(), numeric
+            numeric += weight * loss(shifted)
+        yield (g * direction).sum(), numeric / step
     loss(point)
 
 

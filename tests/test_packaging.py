@@ -2,9 +2,12 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 import adf
 
@@ -44,3 +47,12 @@ def test_one_version():
 
 def test_the_command_is_the_module():
     assert PROJECT["project"]["scripts"] == {"adf": "adf.__main__:main"}
+
+
+def test_every_file_of_the_package_is_kept_by_git():
+    """A pattern in .gitignore may match a room by its name."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no repository")
+    command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "adf"]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [name for name in ignored.split() if name.endswith((".py", ".npz"))] == []

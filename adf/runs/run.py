@@ -1,4 +1,4 @@
-"""A run in a folder: RUN/checkpoint.npz, RUN/log.csv. Killed at any moment, it resumes to the bit."""
+"""A run in a folder, RUN/checkpoint.npz and log.csv: killed at any moment, it resumes to the bit."""
 
 import dataclasses
 import time
@@ -68,7 +68,7 @@ class Run:
         return list(named(self.segmenter, Parameter))
 
     def train(self, source):
-        """Goes on to the last step, with progress, a line of log.csv a step, checkpoints on the way."""
+        """Goes on to the last step: progress, a line of log.csv a step, checkpoints on the way."""
         s = self.settings
         saved = time.monotonic()
         images_done = {"total": s.steps * s.batch_size, "initial": self.step * s.batch_size}
@@ -129,7 +129,7 @@ def start(folder, given, resume):
 
 
 def open_data(run, data):
-    """The source of that name, with the classes that the run's network knows; ValueError on others."""
+    """The source of that name. Raises ValueError on other classes than the run's network knows."""
     source = open_source(data, run.settings.classes, run.settings.augment)
     if list(source.class_names) != run.settings.class_names:
         known = ", ".join(run.settings.class_names)
@@ -139,7 +139,7 @@ def open_data(run, data):
 
 
 def prepare(run):
-    """Makes the folder fit to go on: no leftovers of a killed run, the log cut back, a checkpoint."""
+    """Makes the folder fit to go on: leftovers removed, the log cut back, a checkpoint there."""
     run.folder.mkdir(parents=True, exist_ok=True)
     remove_stale(run.folder)
     _cut_log(run.log, run.step)

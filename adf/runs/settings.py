@@ -32,7 +32,7 @@ def deeplab(settings):
 
 
 class System(NamedTuple):
-    """A system of the slides: its network, and the settings in which it departs from the defaults."""
+    """A system of the slides: its network, and where its settings depart from the defaults."""
 
     network: Callable  # Settings -> Layer
     settings: dict

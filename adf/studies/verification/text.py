@@ -71,7 +71,7 @@ First n standard normals, then {windows} random windows (μ from N(0, 1), σ fro
 MISTAKES = """
 ## What can go wrong
 
-Eleven errors of public ADF code, numbered as in tests/test_known_errors.py. A row gives a naive rule, written from its
+Eleven errors of public ADF code, numbered as in tests/studies/test_known_errors.py. A row gives a naive rule, written from its
 description in words, one input, and sets its variance, and that of this library, beside the true one. *Naive off by*: a
 factor, the smallest where there are many values (∞: a variance of 0, or no finite one), or what stands there; in
 brackets how much it must be: a rule that is less wrong makes the row OUTSIDE, for then it claims what is not so.
