@@ -15,7 +15,7 @@ from .dirichlet import (
 from .gaussian import Gaussian, normalise
 from .layers import Parameter
 from .layers.checks import check_classes, check_images, check_segmenter
-from .layers.paths import named
+from .layers.paths import held
 
 
 class Prediction(NamedTuple):
@@ -57,7 +57,7 @@ class Segmenter:
 
     def parameters(self):
         """The network's, then the head's raw c1 and c2."""
-        return list(named(self, Parameter).values())
+        return held(self, Parameter)
 
     def input(self, images):
         """Images (N, C, H, W), checked and normalised, as a Gaussian in the dtype of the weights.

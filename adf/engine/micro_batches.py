@@ -33,7 +33,8 @@ class Total:
     """The sums over micro-batches: of the loss, and of gradients in the segmenter's own."""
 
     def __init__(self, segmenter):
-        self.segmenter = segmenter
+        self.parameters = segmenter.parameters()
+        self.statistics = segmenter.network.statistics()
         self.loss = 0
         self.batch_statistics = []
 
@@ -41,13 +42,12 @@ class Total:
         loss, replica = result
         self.loss = self.loss + loss
         self.batch_statistics.append(replica.network.statistics())
-        parameters = zip(self.segmenter.parameters(), replica.parameters(), strict=True)
-        for own, other in parameters:
+        for own, other in zip(self.parameters, replica.parameters(), strict=True):
             own.grad += other.grad  # (6.11)
 
     def update_statistics(self):
         for statistics in self.batch_statistics:
-            for own, other in zip(self.segmenter.network.statistics(), statistics, strict=True):
+            for own, other in zip(self.statistics, statistics, strict=True):
                 own.absorb(other)
 
 

@@ -1,7 +1,7 @@
 """What every layer is: parameters, and forward -> (y, backward)."""
 
 from ..backend import Generator, xp
-from .paths import named
+from .paths import held
 
 FLOATS = ("float32", "float64")
 
@@ -76,12 +76,12 @@ class Layer:
         return self.forward(x)[0]
 
     def parameters(self):
-        return list(named(self, Parameter).values())
+        return held(self, Parameter)
 
     def statistics(self):
         """The running averages, in the order of construction; most layers have none."""
-        return list(named(self, Statistic).values())
+        return held(self, Statistic)
 
     def generators(self):
         """The generators of random numbers, in the order of construction; few layers have one."""
-        return list(named(self, Generator).values())
+        return held(self, Generator)

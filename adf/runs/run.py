@@ -1,4 +1,4 @@
-"""A run in a folder, RUN/checkpoint.npz and log.csv: killed at any moment, it resumes to the bit."""
+"""A run in a folder (RUN/checkpoint.npz, log.csv): killed at any moment, it resumes to the bit."""
 
 import dataclasses
 import time

@@ -6,7 +6,7 @@ from ..layers.paths import named
 
 
 def holders(segmenter):
-    """name -> Parameter or Statistic: value/head.c1, value/network.layers.0.weight, statistic/..."""
+    """name -> Parameter or Statistic: value/head.c1, value/network.layers.0.weight, statistic/.."""
     found = {f"value/{path}": p for path, p in named(segmenter, Parameter).items()}
     return found | {f"statistic/{path}": s for path, s in named(segmenter, Statistic).items()}
 
