@@ -2,17 +2,18 @@
 # make test: everything that must hold. make test-fast: what must hold before each commit, 2 minutes.
 PYTHON ?= python3
 VENV := .venv
+PYTEST := $(VENV)/bin/python -m pytest -q -n auto --dist worksteal  # a process a core
 
 train: $(VENV)/ready
 	$(VENV)/bin/python -m adf train --out runs/first --resume
 	@echo "Segmentations and what they are unsure of: runs/first/overview.png"
 
 test: $(VENV)/ready
-	$(VENV)/bin/python -m pytest -q
+	$(PYTEST)
 
 test-fast: $(VENV)/ready  # without the lessons and what else is marked slow; with lint
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/python -m pytest -q -m "not slow"
+	$(PYTEST) -m "not slow"
 
 notebooks: $(VENV)/ready  # every lesson and solution from the top, outputs stored
 	$(VENV)/bin/python notebooks/execute.py

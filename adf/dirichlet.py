@@ -54,12 +54,10 @@ class DirichletHead(Layer):
     """y = log alpha, alpha = m / s, m = softmax(mu), s = c1 + c2 sqrt(sum_j m_j v_j).
 
     x: logits N(mu_k, v_k), (N, K, H, W). The larger their variance, the larger s, and the weaker
-    the evidence alpha_0 = 1 / s.
-    c1 and c2 are learned and positive: c = log(1 + exp(raw)). It is a deterministic map of the
-    moments, so y, in float64, is a point mass; nothing is sampled. The derivative by v, infinite
-    where the square root is 0, is taken as 0 where c1 swallows it.
-    Raises ValueError on point masses and on a raw outside [-30,
-    30].
+    the evidence alpha_0 = 1 / s. c1 and c2 are learned and positive: c = log(1 + exp(raw)). It is a
+    deterministic map of the moments, so y, in float64, is a point mass; nothing is sampled. The
+    derivative by v, infinite where the square root is 0, is taken as 0 where c1 swallows it.
+    Raises ValueError on point masses and on a raw outside [-30, 30].
     Source: Gast & Roth, CVPR 2018, section 4.
     """
 

@@ -8,8 +8,7 @@ from .layers.checks import check_labels
 
 # Images that go through the network together. Batch norm takes their statistics.
 MICRO_BATCH = 4
-# Without batch norm the size is free: smaller ones hold half the activations, more of them in
-# cache.
+# Without batch norm the size is free: half as many images hold half as many activations.
 MICRO_BATCH_WITHOUT_NORM = 2 if name == "numpy" else MICRO_BATCH
 
 
@@ -19,7 +18,8 @@ def train_step(segmenter, optimizer, images, labels):
     images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes.
     Gradients accumulate over micro-batches, so a batch of any size fits, and the result does not
     depend on the number of threads. Raises ValueError on other shapes, images that are not finite,
-    labels that are no integers or out of range; and, with nothing changed, on an infinite loss.
+    labels that are no integers or out of range, and on a loss that is not finite; the parameters
+    are then as they were.
     """
     x = segmenter.input(images)
     labels = check_labels(labels, x.mean.shape)
@@ -36,7 +36,7 @@ def train_step(segmenter, optimizer, images, labels):
     total, update_statistics = sum_gradients(segmenter, loss_of, len(labels), size)
     loss = float(to_host(total / labels.size))
     if not math.isfinite(loss):
-        raise ValueError(f"the loss is {loss}, nothing was changed: try a lower learning rate")
+        raise ValueError(f"the loss is {loss}, so nothing was learned: try a lower learning rate")
     optimizer.step()
     update_statistics()
     return loss

@@ -14,6 +14,7 @@ from adf import backend
 COMPARE = Path(__file__).parents[1] / "benchmarks" / "compare.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(backend.name == "cupy", reason="measures the CPU")
 @pytest.mark.parametrize("part", ["limit", "memory"])
 def test_compare_runs(part):

@@ -98,6 +98,7 @@ def test_evaluate_prints_the_table(trained, capsys, tmp_path):
     assert re.search(r"boxes right\s*\|\s*\d of 6", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_budget_writes_a_table_and_a_picture(trained, tmp_path):
     assert (
         main(["budget", str(trained), "--images", "1", "--samples", "4", "--out", str(tmp_path)])
@@ -391,6 +392,7 @@ def test_a_run_is_not_overwritten_and_a_finished_one_not_changed(trained, capsys
         assert (trained / "checkpoint.npz").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_ends_the_same(tmp_path, monkeypatch):
     """SIGKILL comes at a few moments of a run of 6 steps.
 
@@ -416,6 +418,7 @@ def test_killed_and_resumed_ends_the_same(tmp_path, monkeypatch):
     assert not list(interrupted.glob("*tmp*"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limits on file sizes here")
 def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
     run = tmp_path / "run"

@@ -49,6 +49,7 @@ def train(norm, learning_rate, noise_var, steps=STEPS):
     return segmenter, [adf.train_step(segmenter, optimizer, *crops(step)) for step in range(steps)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "batch norm"])
 @pytest.mark.parametrize("learning_rate", LEARNING_RATES)
 @pytest.mark.parametrize("noise_var", NOISE_VARIANCES)

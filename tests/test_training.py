@@ -26,6 +26,7 @@ def values(segmenter):
     return [to_host(p.value).copy() for p in segmenter.parameters()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise_var", [1e-3, None])
 def test_learns(noise_var):
     model, (images, labels) = segmenter(noise_var), batch()

@@ -6,8 +6,9 @@ Theory takes three kernels from here, the same whichever engine serves them:
     rho          E[d^2] / E[d] for d = max(e - t, 0), the one special function of the moments
     Correlation  the geometry of a convolution: apply, adjoint, weight_grad
 
-plain.py says what they compute. Everything else in this folder computes the same in less time or
-memory, and tests/engine holds it against plain.py. threads.py serves both engines.
+plain.py says what they compute. The fast engine computes the same: Correlation by stacks.py and
+products.py, rho by mills.py, fused by trace.py and program.py; tests/engine holds them together.
+threads.py, micro_batches.py and memory.py keep all cores busy under either engine.
 """
 
 import os

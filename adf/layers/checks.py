@@ -157,6 +157,7 @@ def check_images(images):
 
 def check_classes(labels, classes):
     """The labels as an array of the backend; a ValueError where one is of no class."""
+    labels = as_array(labels)
     least = int(labels.min())
     largest = int(labels.max())
     if least < 0 or largest >= classes:

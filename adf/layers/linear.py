@@ -102,8 +102,8 @@ class Conv2d(LinearLaw):
     Exact for independent inputs. Outputs whose windows overlap are correlated, which the next layer
     takes no notice of: that is ADF's approximation. Sizes are an int or a pair.
     x: (N, in_channels, H, W); weight: (out_channels, in_channels / groups, kh, kw);
-    y: (N, out_channels, H_out, W_out), H_out = (H + 2 padding - dilation (kh - 1) - 1) // stride +
-    1.
+    y: (N, out_channels, H_out, W_out),
+    H_out = (H + 2 padding - dilation (kh - 1) - 1) // stride + 1.
     Raises ValueError on other shapes and on an image smaller than the kernel.
     Source: Gast & Roth, CVPR 2018, section 3.
     """

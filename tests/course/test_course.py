@@ -79,6 +79,7 @@ def test_the_stations_are_those_of_compare():
     }
 
 
+@pytest.mark.slow
 def test_the_books_balance(capsys):
     *entries, total, gap, remainder = course.account()
     printed = capsys.readouterr().out

@@ -53,6 +53,7 @@ def test_there_are_notebooks():
     assert LESSONS
 
 
+@pytest.mark.slow
 @each
 def test_every_cell_runs(path):
     """It runs from the top, in the working directory notebooks/, on NumPy.

@@ -322,6 +322,7 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 def test_mutated_files_are_read_or_refused(tmp_path):
     """Reading must not need luck: it is given 20,000 damaged files.
 

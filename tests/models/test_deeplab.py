@@ -144,6 +144,7 @@ def train(steps, noise_var):
     return losses, network.predict(segmenter.input(xp.asarray(images)))
 
 
+@pytest.mark.slow
 def test_it_learns():
     losses, logits = train(15, noise_var=1e-3)
     assert np.isfinite(losses).all() and losses[-1] < 0.6 * losses[0], losses

@@ -37,6 +37,7 @@ def small(monkeypatch, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, capsys):
     options = ("--seeds", "1", "--steps", "1", "--runs", small / "runs", "--out", small / "out")
     command = ["compare", "--nuclei", small / "nuclei", *options]

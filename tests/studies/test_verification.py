@@ -37,6 +37,7 @@ def one_case(monkeypatch):
     monkeypatch.setattr(mistakes, "ROWS", [m for m in mistakes.ROWS if m.find is mistakes.residual])
 
 
+@pytest.mark.slow
 def test_every_layer_has_its_rows_and_is_inside(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(verification, "SAMPLES", 20_000)
     path = tmp_path / "table.md"
