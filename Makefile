@@ -1,8 +1,8 @@
 # make train: environment, the main job on built-in synthetic data, pictures.
-# make test: everything that must hold. make test-fast: what must hold before each commit, 2 minutes.
+# make test: everything that must hold, a process a core. make test-fast: without what is slow, 2 minutes.
 PYTHON ?= python3
 VENV := .venv
-PYTEST := $(VENV)/bin/python -m pytest -q -n auto --dist worksteal  # a process a core
+PYTEST := $(VENV)/bin/python -m pytest -q -n auto --dist worksteal
 
 train: $(VENV)/ready
 	$(VENV)/bin/python -m adf train --out runs/first --resume
