@@ -1,7 +1,8 @@
 """From logits with variances to a Dirichlet per pixel; its likelihood; its uncertainties.
 
-Everything here works with logarithms and in float64: a concentration may underflow to 0 without
-harm, and alpha psi(alpha), which cancels by a factor alpha near 1000, keeps its digits.
+Head and likelihood work with log alpha and in float64: a concentration may underflow to 0 without
+harm, and (7.14), which loses about log10(alpha) digits, has them to spare. lgamma is the logarithm
+of the gamma function (special.gammaln), psi its derivative (special.digamma).
 """
 
 import math
@@ -56,7 +57,8 @@ class DirichletHead(Layer):
     x: logits N(mu_k, v_k), (N, K, H, W). The larger their variance, the larger s, and the weaker
     the evidence alpha_0 = 1 / s. c1 and c2 are learned and positive: c = log(1 + exp(raw)). It is a
     deterministic map of the moments, so y, in float64, is a point mass; nothing is sampled. The
-    derivative by v, infinite where the square root is 0, is taken as 0 where c1 swallows it.
+    derivative by v, infinite where the square root is 0, is taken as 0 where that is lost beside
+    c1. The parameters hold the raw values, before the softplus.
     Raises ValueError on point masses and on a raw outside [-30, 30].
     Source: Gast & Roth, CVPR 2018, section 4.
     """
@@ -64,7 +66,7 @@ class DirichletHead(Layer):
     def __init__(self, raw=-3.0):
         if not -30 <= raw <= 30:
             raise ValueError(f"DirichletHead expects a raw c1 and c2 from -30 to 30, got {raw!r}")
-        self.c1 = Parameter(xp.full(1, raw, "float32"))  # raw values, before the softplus
+        self.c1 = Parameter(xp.full(1, raw, "float32"))
         self.c2 = Parameter(xp.full(1, raw, "float32"))
 
     def forward(self, x):
@@ -106,10 +108,10 @@ def dirichlet_nll(log_concentration, labels, smoothing):
     finite: NLL = sum_k lgamma(alpha_k) - lgamma(alpha_0) - sum_k (alpha_k - 1) log y_k.       (7.8)
     log_concentration: (N, K, H, W) float64; labels: (N, H, W) integers. backward(dloss) returns
     dL/dlog alpha. Finite wherever alpha does not overflow: lgamma(alpha) = lgamma(1 + alpha) - log
-    alpha, and psi likewise, hold where alpha underflows to 0.
+    alpha and alpha psi(alpha) = alpha psi(1 + alpha) - 1 hold where alpha underflows to 0.
     Source: Gast & Roth, CVPR 2018, section 4.
     """
-    # alpha_0 comes from the shift of the softmax, so nothing overflows on the way to it.
+    # log alpha_0 = log sum_k alpha_k is what log_softmax subtracts, without an overflow.
     a = log_concentration
     classes = a.shape[1]
     log_m = log_softmax(a)

@@ -1,4 +1,4 @@
-"""The message between layers, an independent Gaussian per activation; and the units of an image."""
+"""Assumed density filtering (ADF) passes one message between layers: a Gaussian per activation."""
 
 from typing import Any, NamedTuple
 
@@ -7,8 +7,8 @@ class Gaussian(NamedTuple):
     """Independent Gaussians, one per element: arrays mean (mu) and var (sigma^2), one shape.  (1.1)
 
     `var=None` is a point mass: the layers then run as the ordinary deterministic network, at the
-    ordinary cost. The same type carries gradients back: `dy.mean` is dL/dE[y] and `dy.var` is
-    dL/dVar[y]. Both arrays have one dtype.
+    ordinary cost. The same type carries the gradients of a loss L back: `dy.mean` is dL/dE[y] and
+    `dy.var` is dL/dVar[y], None where L does not depend on the variances. Both have one dtype.
     """
 
     mean: Any
@@ -22,17 +22,18 @@ class Gaussian(NamedTuple):
             var = self.var + other.var
         return Gaussian(self.mean + other.mean, var)
 
-    __radd__ = None  # sum() would start from 0, which is no Gaussian
+    __radd__ = None  # else a plain tuple + a Gaussian would be a tuple of four
 
     def map(self, function):
-        """The function of both fields; a variance that is None stays None."""
+        """Applies the function to mean and to var; a variance that is None stays None."""
         return Gaussian(function(self.mean), None if self.var is None else function(self.var))
 
 
 def normalise(images):
     """Mean 0 and standard deviation 1 for every image, in float64.
 
-    images: (N, C, H, W), or one image (C, H, W) or (H, W). So 8-bit, 16-bit and float images look
+    images: (N, C, H, W), or one image (C, H, W) or (H, W); all its channels share mean and
+    standard deviation. So 8-bit, 16-bit and float images look
     alike to a network, and a noise variance means the same for all: it is in units of the image's
     own variance. A constant image becomes zeros; no finite image overflows, since it is scaled
     first. NumPy and CuPy arrays stay what they are.

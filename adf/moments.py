@@ -14,9 +14,10 @@ is the only special function (engine.rho). Then
 
     G = phi / (1 + t (t + rho)),    P = G (t + rho),    V = G (rho - G),                       (3.7)
 
-where rho is at least twice G. No difference of two nearly equal numbers is ever left alone, so no
-variance needs a floor or a clamp. sigma = 0 is a legal input and gives the deterministic function;
-the derivatives with respect to sigma^2 that are infinite there are taken as 0.
+where rho is at least twice G. Where two nearly equal numbers are subtracted (1 - 2 P near t = 0), a
+larger positive term stands beside them, so no variance needs a floor or a clamp. sigma = 0 is a
+legal input and gives the deterministic function: only divisors are kept from 0. The derivatives
+with respect to sigma^2 that are infinite there are taken as 0.
 
 Arguments and results are arrays of one shape and one dtype, float32 or float64.
 Source of the moments: Gast & Roth, Lightweight Probabilistic Deep Networks, CVPR 2018, section 3.
@@ -31,13 +32,14 @@ from typing import Any, NamedTuple
 from .backend import xp
 from .engine import fused, rho
 
-# The largest t used: phi(t) is 0 from here on. A power of 2, so that 1 / T_MAX is exact.
+# The largest t used; phi is 0 there anyway. A power of 2, so that 1 / T_MAX is exact.
 T_MAX = {"f": 16.0, "d": 64.0}
-# Where log phi is below (t > 12.3, t > 37.1), phi is taken as 0. Otherwise P, G or V would become
-# subnormal numbers, which lose their digits and take some processors a hundred times as long.
+# Where log phi is below this (t > 12.3, t > 37.1), phi is taken as 0. Otherwise P, G or V would
+# become subnormal numbers, which lose digits and take some processors a hundred times as long.
 LOG_PDF_MIN = {"f": -76.0, "d": -690.0}
 CLIFF = 2.0**20  # how steeply log phi falls from there on
-# What stands for a sigma of 0 in a divisor: T_MAX times this is less than any other sigma, a root.
+# Stands for a sigma of 0 in a divisor. Any other sigma is the root of a positive float, 2**-74.5 or
+# 2**-537 at least, and so is larger than T_MAX times this.
 LEAST_SIGMA = {"f": 2.0**-120, "d": 2.0**-600}
 ROOT_TAU = math.sqrt(2 * math.pi)
 
@@ -53,9 +55,9 @@ class Tail(NamedTuple):
 
 
 def tail(distance, sigma):
-    """The Tail beyond t = distance / sigma, for distance >= 0; t is T_MAX where sigma is 0."""
+    """The Tail beyond t = min(distance / sigma, T_MAX), for distance >= 0."""
     code = sigma.dtype.char
-    distance = xp.maximum(distance, LEAST_SIGMA[code])
+    distance = xp.maximum(distance, LEAST_SIGMA[code])  # so that 0 / 0 cannot occur
     t = distance / xp.maximum(sigma, distance * (1 / T_MAX[code]))
     log_pdf = -0.5 * (t * t)  # but for a constant
     log_pdf = xp.minimum(log_pdf, CLIFF * (log_pdf - LOG_PDF_MIN[code]))
@@ -72,7 +74,7 @@ def divisor(sigma):
 
 
 def with_derivatives(moments, derivatives):
-    """One function with the results of both. A training step computes what they share only once."""
+    """One function with the results of both; the fast engine computes only once what they share."""
 
     def both(*args):
         return *inspect.unwrap(moments)(*args), *inspect.unwrap(derivatives)(*args)
@@ -118,13 +120,13 @@ def leaky_relu_derivatives(mean, var, slope):
     # small.
     cdf = beyond.p + is_positive * (1 - 2 * beyond.p)
     cdf_of_minus_z = beyond.p + (1 - is_positive) * (1 - 2 * beyond.p)
-    positive = is_positive * beyond.t  # max(z, 0)
-    relu = b * (positive + beyond.g)  # b E[r] / sigma
-    y = relu + slope * (2 * positive - beyond.t)  # E[y] / sigma
+    max_z_0 = is_positive * beyond.t
+    b_relu_over_sigma = b * (max_z_0 + beyond.g)  # b E[r] / sigma
+    y_over_sigma = b_relu_over_sigma + slope * (2 * max_z_0 - beyond.t)  # E[y] / sigma
     mean_by_mean = slope + b * cdf
-    mean_by_var = (0.5 * b) * beyond.pdf / divisor(sigma)  # phi is 0 where sigma is
-    var_by_mean = (2 * b) * sigma * (slope * beyond.pdf + relu * cdf_of_minus_z)
-    var_by_var = slope * slope + (b * (1 + slope)) * cdf - b * (y * beyond.pdf)
+    mean_by_var = (0.5 * b) * beyond.pdf / divisor(sigma)  # phi is 0 where sigma is 0
+    var_by_mean = (2 * b) * sigma * (slope * beyond.pdf + b_relu_over_sigma * cdf_of_minus_z)
+    var_by_var = slope * slope + (b * (1 + slope)) * cdf - b * (y_over_sigma * beyond.pdf)
     return mean_by_mean, var_by_mean, mean_by_var, var_by_var  # (3.9)
 
 
@@ -163,8 +165,8 @@ def maximum_derivatives(mean_a, var_a, mean_b, var_b):
     beyond = tail(xp.abs(mean_a - mean_b), s)
     a_is_larger = (mean_a >= mean_b).astype(mean_a.dtype)
     q = (a_is_larger * var_a + (1 - a_is_larger) * var_b) / (var + (var == 0).astype(var.dtype))
-    share_a = beyond.p + a_is_larger * (1 - 2 * beyond.p)  # P(a > b)
-    share_b = beyond.p + (1 - a_is_larger) * (1 - 2 * beyond.p)  # P(b > a)
+    share_a = beyond.p + a_is_larger * (1 - 2 * beyond.p)  # the probability of a > b
+    share_b = beyond.p + (1 - a_is_larger) * (1 - 2 * beyond.p)  # the probability of b > a
     c = beyond.pdf * (beyond.g + beyond.t * q)
     var_by_mean = (2 * s) * (q * beyond.pdf - beyond.g * (1 - beyond.p)) * (2 * a_is_larger - 1)
     mean_by_var = 0.5 * beyond.pdf / divisor(s)

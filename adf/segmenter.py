@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
     labels: Any  # (N, H, W) uint8: the most probable class
     probabilities: Any  # (N, K, H, W)
     concentration: Any  # (N, K, H, W): the Dirichlet's alpha; None for a deterministic network
-    class_std: Any  # (N, K, H, W): standard deviation of each class probability
+    class_std: Any  # (N, K, H, W): of each class probability; deterministic: of [class = k]
     entropy: Any  # (N, H, W): of the mean probabilities, in nats
 
 
@@ -32,15 +32,16 @@ class Segmenter:
     """A network between an image with Gaussian noise and a Dirichlet per pixel.
 
     network: a Layer from (N, C, H, W) to logits (N, K, H, W). noise_var: the variance (not the
-    standard deviation) of the noise on every pixel of the normalised image, in units of that
-    image's own variance; None runs the ordinary deterministic network: point masses, softmax,
+    standard deviation) of the noise on every pixel of the normalised image, whose own variance is
+    1; None runs the ordinary deterministic network: point masses, softmax,
     cross-entropy. raw_c: initial c1 and c2 of the head, before the softplus.
 
     The loss is (1 - w) (-log E[p_label]) + w (-log Dir(y; alpha)) with w = density_weight.   (7.17)
-    At w = 1 it is that of Gast & Roth, the density at the label smoothed by label_smoothing (see
-    dirichlet_nll), whose best mean is not the frequency of the classes. At a small w the likelihood
-    of the label itself, cross-entropy, rules the mean, and the density rules the strength, of which
-    the label says nothing. At w = 0 the strength does not learn.
+    At w = 1 it is that of Gast & Roth: the density at the label smoothed by label_smoothing (see
+    dirichlet_nll). The mean that minimises it is not the frequency of the classes (lesson 7). At a
+    small w the likelihood of the label itself, cross-entropy, rules the mean, and the density rules
+    the strength, of which the label says nothing. At w = 0 the strength does not learn. `adf train`
+    has defaults of its own, chosen on validation images (runs/settings.py).
     Raises ValueError on a negative noise_var, a label_smoothing outside (0, 1), a density_weight
     outside [0, 1] and a raw_c outside [-30, 30].
     """

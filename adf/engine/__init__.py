@@ -33,7 +33,7 @@ def _load(name):
         return fused, rho, Correlation
     raise SwitchError(
         f"ADF_ENGINE={name!r} is unknown: "
-        "expected 'plain' (every kernel by its definition) or 'fast' (the same numbers, sooner)"
+        "expected 'plain' (every kernel by its definition) or 'fast' (the same, sooner)"
     )
 
 

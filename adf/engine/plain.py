@@ -1,4 +1,4 @@
-"""Every kernel by its definition. Read this one; the rest of engine/ computes the same, faster.
+"""Every routine of the engine by its definition. The rest of engine/ computes the same, faster.
 
 A convolution (deep learning's word for a correlation) is the linear map A(w) with
 
@@ -6,9 +6,9 @@ A convolution (deep learning's word for a correlation) is the linear map A(w) wi
                     w[o, c, i, j] x[n, c, h stride + i dilation - padding, ...]                (2.9)
 
 For one tap (i, j) of the kernel, the pixels that it reads, one for every output, are a strided view
-of the padded image. So the map, its adjoint and its weight gradient are three loops over the taps
-with one matrix product inside. They differ in what is known and what is sought: x goes to y by w,
-y goes back to x by w^T, and y x^T is what w has contributed.
+of the padded image. So the map, its transpose (`adjoint`) and its weight gradient are three loops
+over the taps with one matrix product inside: w x gives y, w^T dy gives dx, dy x^T gives dw. With
+groups, c runs over the channels of one group. `xp` is NumPy or CuPy (backend.py).
 """
 
 import math
@@ -18,7 +18,7 @@ from ..backend import xp
 
 
 def fused(function):
-    """An elementwise function of arrays, as it stands: one pass of xp for every operation."""
+    """The elementwise function itself; the fast engine makes one pass of all its operations."""
     return function
 
 
@@ -73,12 +73,12 @@ class Correlation(NamedTuple):
         top, left = self.padding
         return padded[..., top : top + shape[2], left : left + shape[3]]
 
-    def weight_grad(self, x, y, kernel_size):
-        """dw, the gradient of sum(y * A(w) x) by w: every tap's pixels times what they became."""
+    def weight_grad(self, x, dy, kernel_size):
+        """dw, the gradient of sum(dy * A(w) x): a tap's pixels times the dy of what read them."""
         padded = self._padded(x)
-        columns = self._columns(y)
-        dw = xp.zeros((y.shape[1], x.shape[1] // self.groups, *kernel_size), xp.result_type(x, y))
-        for i, j, window in self._taps(kernel_size, y.shape[2:]):
+        columns = self._columns(dy)
+        dw = xp.zeros((dy.shape[1], x.shape[1] // self.groups, *kernel_size), xp.result_type(x, dy))
+        for i, j, window in self._taps(kernel_size, dy.shape[2:]):
             products = xp.matmul(columns, self._columns(padded[..., *window]).swapaxes(-1, -2))
             dw[..., i, j] = products.sum(axis=0).reshape(dw.shape[:2])
         return dw

@@ -59,16 +59,16 @@ class Correlation(plain.Correlation):
             stacks.scatter(stack, x[images], rows)
         return x.reshape(shape)
 
-    def weight_grad(self, x, y, kernel_size):
-        """dw, the gradient of sum(y * A(w) x) by w."""
+    def weight_grad(self, x, dy, kernel_size):
+        """dw, the gradient of sum(dy * A(w) x) by w."""
         x = self._grouped(x)
-        y = self._grouped(y)
-        stacks = Stacks(self, (y.shape[1] * y.shape[2], x.shape[2], *kernel_size))
-        shape = (stacks.count, *y.shape[1:3], stacks.copies * x.shape[2])
-        matrices = xp.zeros(shape, xp.result_type(x, y))
-        for images, rows in stacks.blocks(len(x), y.shape[3:]):
-            stack = stacks.filled(x[images], rows, y.shape[-1])
-            part = flat(y[images, ..., rows, :])
+        dy = self._grouped(dy)
+        stacks = Stacks(self, (dy.shape[1] * dy.shape[2], x.shape[2], *kernel_size))
+        shape = (stacks.count, *dy.shape[1:3], stacks.copies * x.shape[2])
+        matrices = xp.zeros(shape, xp.result_type(x, dy))
+        for images, rows in stacks.blocks(len(x), dy.shape[3:]):
+            stack = stacks.filled(x[images], rows, dy.shape[-1])
+            part = flat(dy[images, ..., rows, :])
             for i in range(stacks.count):
                 matrices[i] += contraction(part, flat(stacks.window(stack, i, rows))).sum(axis=0)
         return stacks.kernel(matrices)

@@ -1,4 +1,4 @@
-"""Kinks: one Gaussian per element in, the Gaussian with the moments of its image out."""
+"""A kink replaces every Gaussian by the Gaussian with the moments of what comes out."""
 
 from .. import moments
 from ..backend import xp
@@ -13,7 +13,7 @@ class LeakyReLU(Layer):
     The moments are exact for a Gaussian input; that y is passed on as a Gaussian is ADF's
     approximation. Any shape. A negative_slope of 0 is ReLU, 1 the identity; outside [0, 1] raises
     ValueError. Source: Gast & Roth, CVPR 2018, section 3 (ReLU); the leaky case follows by
-    y = a x + (1 - a) max(x, 0).
+    y = s x + (1 - s) max(x, 0) for the slope s.
     """
 
     def __init__(self, negative_slope=0.01):

@@ -1,4 +1,4 @@
-"""All the wiring: layers in a row, side by side, added. No other backward runs through layers."""
+"""All the wiring: layers in a row, side by side, added. Only here, backward runs through layers."""
 
 from ..backend import xp
 from ..gaussian import Gaussian
@@ -49,7 +49,7 @@ class Sequential(Layer):
 
 
 class Parallel(Layer):
-    """Several branches on one input. `join` makes one Gaussian of theirs, `split` shares out dy."""
+    """Several branches on one input: join(outputs) -> y, split(dy, shapes) -> the dy of each."""
 
     def __init__(self, *branches):
         self.branches = check_layers(self, branches)

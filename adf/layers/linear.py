@@ -43,9 +43,9 @@ class LinearLaw(Layer):
         w = self.weights()
         y = self.predict(x)
         shape = x.mean.shape
-        inputs = None if self.weight is None else x  # fixed weights need none of them
+        inputs = None if self.weight is None else x  # fixed weights need no input on the way back
 
-        # The transposed maps hand dy back; a weight's gradient meets it twice, as w and as w**2.
+        # dy goes back through the transposed maps. A weight stands in both, as w and as w**2.
         def backward(dy):
             if self.weight is not None:
                 dw = self.weight_grad(inputs.mean, dy.mean)
@@ -97,7 +97,7 @@ class Linear(LinearLaw):
 
 
 class Conv2d(LinearLaw):
-    """y = w * x + b (a correlation, as in torch.nn).  E[y] = w * E[x] + b,  Var[y] = w**2 * Var[x].
+    """y = A(w) x + b, a correlation.  E[y] = A(w) E[x] + b,  Var[y] = A(w**2) Var[x].  As torch.nn.
 
     Exact for independent inputs. Outputs whose windows overlap are correlated, which the next layer
     takes no notice of: that is ADF's approximation. Sizes are an int or a pair.

@@ -14,8 +14,8 @@ class MaxPool2d(Layer):
     Each pairwise maximum is exact for two independent Gaussians. That its result enters the next
     one as a Gaussian is an approximation, so the order matters: the entries of a row are paired
     from left to right, the winners again, until one is left, an odd one moving up; then the
-    winners of the rows likewise, from top to bottom. A tie goes to the first. Sizes are an int or
-    a pair; stride defaults to kernel_size; windows may overlap. x: (N, C, H, W);
+    winners of the rows likewise, from top to bottom. Of equal point masses the first wins. Sizes
+    are an int or a pair; stride defaults to kernel_size; windows may overlap. x: (N, C, H, W);
     y: (N, C, H_out, W_out) with H_out = (H - kernel) // stride + 1. Raises ValueError on other axes
     and on an image smaller than the window. Source: Gast & Roth, CVPR 2018, section 3; the moments
     of a pair: Clark, Operations Research 9, 1961.

@@ -17,7 +17,7 @@ from .network import NEGATIVE_SLOPE, Network, logits
 class UNet(Network):
     """Images (N, in_channels, H, W) -> logits (N, classes, H, W), a Gaussian each.
 
-    Every level halves the image and passes to the next width; what the levels below found comes
+    Between levels the image is halved; what the levels below found comes
     back beside the level's own features. Moments: those of its layers. widths: the channels of
     each level, the finest first. norm: batch norm behind every 3 x 3 convolution. rng: a seed or a
     generator for the weights, drawn on the host. `reach`: how far a pixel sees at most, in pixels;
@@ -32,12 +32,13 @@ class UNet(Network):
         last = logits(widths[0], classes, rng)
         levels = level(in_channels, *widths, norm=norm, rng=rng)
         super().__init__(in_channels, 2 ** (len(widths) - 1), levels, last)
+        # 4 convolutions and a pooling window at steps 1, 2, ..., M / 2 and 2 convolutions at M.
         self.reach = 7 * self.multiple - 5
 
 
 def level(in_channels, width, *below, norm, rng):
     """Two convolutions; then, where there are widths below, down to them and back, and two more."""
-    # The lowest level goes nowhere; every other hands its features to what comes back from below.
+    # The lowest level has nothing below; any other joins its features with what comes back.
     if not below:
         return convolutions(in_channels, width, norm, rng)
     return Sequential(
