@@ -10,7 +10,7 @@ from pathlib import Path
 try:
     from . import backend, engine
 except ImportError as error:  # an unknown ADF_BACKEND or ADF_ENGINE, no CuPy, no GPU
-    if Path(*sys.argv[:1]).name not in ("-m", "adf"):
+    if Path(*sys.argv[:1]).name not in ("-m", "adf", "adf.exe"):
         raise
     print("adf: error:", error, file=sys.stderr)  # the command line says it in one line
     sys.exit(2)

@@ -5,6 +5,8 @@ backward. Along a random direction of each input and parameter, its slope by `ba
 with its slope by central differences. Use float64: differences of float32 know four digits.
 """
 
+import math
+
 from .backend import default_rng, to_host, xp
 from .gaussian import Gaussian
 from .layers import Parameter
@@ -23,10 +25,13 @@ def gradient_errors(layer, x, rng=0, step=1e-5, stencil=SECOND_ORDER):
     makes them larger. Differences of second order cross fewer kinks, those of fourth order
     (FOURTH_ORDER) are sharper.
     """
+    if x.mean.dtype != "float64":
+        raise ValueError(f"gradient_errors expects float64, got {x.mean.dtype}: see gradients.cast")
     rng = default_rng(rng)
     dy = random_like(rng, layer.forward(x)[0])
     exact = gradients(layer, x, dy)
     errors = [relative(*pair) for pair in slopes(layer, x, dy, exact, rng, step, stencil)]
+    errors = [math.inf if math.isnan(error) else error for error in errors]  # which is no max
     names = list(named(layer, Parameter))
     fields = len(exact) - len(names)
     return {"x": max(errors[:fields])} | dict(zip(names, errors[fields:], strict=True))
@@ -45,12 +50,16 @@ def random_like(rng, x):
 
 
 def gradients(layer, x, dy):
-    """dL/dE[x], dL/dVar[x] unless x is a point mass, then dL/dp of every parameter: float64, on the
-    host."""
+    """dL/dE[x], dL/dVar[x] unless x is a point mass, then every dL/dp: float64, on the host.
+
+    A backward that says nothing of a variance says that its gradient is 0.
+    """
     y, backward = layer.forward(x)
     for p in layer.parameters():
         p.grad = xp.zeros_like(p.value)
     dx = backward(dy.map(lambda field: field.astype(y.mean.dtype)))
+    if dx.var is None and x.var is not None:
+        dx = Gaussian(dx.mean, xp.zeros_like(x.var))
     found = [*dx, *(p.grad for p in layer.parameters())]
     return [to_host(g).astype("float64") for g in found if g is not None]
 
@@ -69,12 +78,12 @@ def slopes(layer, x, dy, exact, rng, step=1e-5, stencil=FOURTH_ORDER):
         )  # (6.6)
 
     # Each argument by itself moves along a direction of its own.
-    for i, g in enumerate(exact):
+    for i, (value, g) in enumerate(zip(point, exact, strict=True)):
         direction = rng.standard_normal(g.shape)
         on_device = xp.asarray(direction)
         numeric = 0.0
         for k, weight in stencil.items():
-            shifted = [*point[:i], point[i] + k * step * on_device, *point[i + 1 :]]
+            shifted = [*point[:i], value + k * step * on_device, *point[i + 1 :]]
             numeric += weight * loss(shifted)
         yield (g * direction).sum(), numeric / step
     loss(point)

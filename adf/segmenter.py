@@ -13,9 +13,7 @@ from .dirichlet import (
     xlogx,
 )
 from .gaussian import Gaussian, normalise
-from .layers import Parameter
-from .layers.checks import check_classes, check_images, check_segmenter
-from .layers.paths import held
+from .layers.checks import check_classes, check_images, check_input, check_segmenter
 
 
 class Prediction(NamedTuple):
@@ -58,25 +56,31 @@ class Segmenter:
 
     def parameters(self):
         """The network's, then the head's raw c1 and c2."""
-        return held(self, Parameter)
+        return self.network.parameters() + (self.head.parameters() if self.head else [])
 
     def input(self, images):
         """Images (N, C, H, W), checked and normalised, as a Gaussian in the dtype of the weights.
 
         Raises ValueError on other axes, on images without pixels, and on what is not finite.
         """
-        x = normalise(check_images(images))
+        return self.normalised(check_images(images))
+
+    def normalised(self, images):
+        """The same for some images of a batch that was checked as a whole."""
+        x = normalise(images)
         parameters = self.network.parameters()
         x = x.astype(parameters[0].value.dtype if parameters else "float32")
         return Gaussian(x, None if self.noise_var is None else xp.full_like(x, self.noise_var))
 
-    def loss(self, x, labels):
+    def loss(self, x, labels, label_range=None):
         """The loss for an input x and labels (N, H, W), summed over pixels -> (loss, backward).
 
-        Raises ValueError on labels that are not those of one of the K classes.
+        label_range: the least and the largest label where they are known, for to ask a GPU stalls
+        its queue. Raises ValueError on labels that are not those of one of the K classes.
         """
+        check_input(self, x)
         logits, network_backward = self.network.forward(x)
-        labels = check_classes(labels, logits.mean.shape[1])
+        labels = check_classes(labels, logits.mean.shape[1], label_range)
         if self.head is None:
             loss, loss_backward = cross_entropy(logits.mean, labels)
             return loss, lambda dloss: network_backward(Gaussian(loss_backward(dloss), None))
@@ -94,6 +98,7 @@ class Segmenter:
 
     def predict(self, x):
         """The Prediction for an input x, as arrays of the backend."""
+        check_input(self, x)
         return self.read(self.network.predict(x))
 
     def read(self, logits):

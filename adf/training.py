@@ -4,7 +4,7 @@ import math
 
 from .backend import name, to_host, xp
 from .engine.micro_batches import sum_gradients
-from .layers.checks import check_labels
+from .layers.checks import check_images, check_labels
 
 # Images that go through the network together. Batch norm takes their statistics.
 MICRO_BATCH = 4
@@ -21,12 +21,13 @@ def train_step(segmenter, optimizer, images, labels):
     labels that are no integers or out of range, and on a loss that is not finite; the parameters
     are then as they were.
     """
-    x = segmenter.input(images)
-    labels = check_labels(labels, x.mean.shape)
+    images = check_images(images)
+    labels, label_range = check_labels(labels, images.shape)
 
     # One micro-batch, on a replica of the segmenter; engine/micro_batches.py adds them up.
     def loss_of(replica, rows):
-        loss, backward = replica.loss(x.map(lambda field: field[rows]), labels[rows])
+        x = replica.normalised(images[rows])
+        loss, backward = replica.loss(x, labels[rows], label_range)
         backward(1 / labels.size)  # (8.2)
         return loss
 

@@ -24,6 +24,8 @@ CORE = [
     PACKAGE / "engine" / "stacks.py",
     PACKAGE / "engine" / "products.py",
     PACKAGE / "engine" / "mills.py",
+    PACKAGE / "engine" / "threads.py",
+    PACKAGE / "engine" / "micro_batches.py",
 ]
 
 

@@ -46,6 +46,45 @@ def test_refuses_a_wrong_backward(factor):
     assert errors["p"] < 1e-7
 
 
+class Broken(adf.Linear):
+    """A linear layer whose backward is changed by a function of dx."""
+
+    def __init__(self, change, weight=1.0):
+        super().__init__(3, 2, rng=0)
+        self.change = change
+        self.factor = weight
+
+    def forward(self, x):
+        y, backward = super().forward(x)
+        return y, lambda dy: self.change(backward(dy))
+
+    def weight_grad(self, x, dy):
+        return self.factor * super().weight_grad(x, dy)
+
+
+@pytest.mark.parametrize(
+    "change, weight",
+    [
+        (lambda dx: dx, math.nan),
+        (lambda dx: Gaussian(dx.mean), 1.0),
+        (lambda dx: Gaussian(dx.mean, math.nan * dx.var), 1.0),
+        (lambda dx: Gaussian(math.nan * dx.mean, dx.var), 1.0),
+    ],
+    ids=["NaN by weights", "no dL/dVar", "NaN by variances", "NaN by means"],
+)
+def test_refuses_what_is_missing_or_no_number(change, weight):
+    x = Gaussian(point().mean, xp.ones((2, 3)))
+    right = cast(Broken(lambda dx: dx), "float64")
+    assert max(gradient_errors(right, x).values()) < 1e-7
+    errors = gradient_errors(cast(Broken(change, weight), "float64"), x)
+    assert max(errors.values()) > 0.5 and not any(math.isnan(error) for error in errors.values())
+
+
+def test_wants_float64():
+    with pytest.raises(ValueError, match="float64"):
+        gradient_errors(adf.Identity(), Gaussian(xp.ones((1, 2), "float32")))
+
+
 def test_orders_of_the_differences():
     """With step h the second order is wrong by a factor of h^2, the fourth order not for cubics."""
     layer, x, rng = Cubic(), point(), np.random.default_rng(1)

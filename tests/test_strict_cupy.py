@@ -222,7 +222,7 @@ def test_what_waits_for_the_host(found, name, upsamples):
     go images, the labels of every micro-batch, and two matrices per Upsample and pass.
     """
     seen = json.loads(str(found["cupy"][f"waits, train_step of {name}"]))
-    assert seen == {"get": 1, "upload": 1 + BATCHES + 2 * upsamples * BATCHES}
+    assert seen == {"get": 1, "upload": 2 + 2 * upsamples * BATCHES}
     seen = json.loads(str(found["cupy"][f"waits, predict of {name}"]))
     assert seen == {"get": 5, "upload": 1 + 2 * upsamples}
 

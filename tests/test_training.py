@@ -161,7 +161,7 @@ def test_a_numpy_learning_rate_keeps_float32():
 def test_a_loss_that_is_not_finite_changes_nothing():
     model, (images, labels) = segmenter(), batch()
     optimizer, before = adf.Adam(model.parameters()), values(model)
-    model.loss = lambda x, labels: (xp.asarray(np.nan), lambda dloss: None)
+    model.loss = lambda x, labels, label_range: (xp.asarray(np.nan), lambda dloss: None)
     with pytest.raises(ValueError, match="lower learning rate"):
         adf.train_step(model, optimizer, images, labels)
     assert optimizer.t == 0 and all(
@@ -279,3 +279,38 @@ def test_bad_number_of_threads(text, monkeypatch):
     monkeypatch.setenv("ADF_THREADS", text)
     with pytest.raises(ValueError, match="ADF_THREADS"):
         adf.predict(segmenter(), batch(1)[0])
+
+
+def test_a_network_says_which_parameters_learn():
+    """`parameters()` may be overridden: what it leaves out stays as it is."""
+
+    class Frozen(adf.UNet):
+        def parameters(self):
+            return super().parameters()[-2:]
+
+    model = adf.Segmenter(Frozen(1, 3, widths=(4, 6), rng=1))
+    assert len(model.parameters()) == 4  # two of the network, two of the head
+    all_parameters = super(Frozen, model.network).parameters()
+    before = [to_host(p.value).copy() for p in all_parameters]
+    adf.train_step(model, adf.Adam(model.parameters()), *batch())
+    changed = [
+        not np.array_equal(a, to_host(p.value)) for a, p in zip(before, all_parameters, strict=True)
+    ]
+    assert changed[-2:] == [True, True] and not any(changed[:-2])
+
+
+def test_a_bare_array_is_no_input():
+    model, (images, labels) = segmenter(), batch(2)
+    for call in (lambda: model.predict(images), lambda: model.loss(images, labels)):
+        with pytest.raises(
+            ValueError, match=r"expects what its `input\(images\)` returns.*adf.predict"
+        ):
+            call()
+
+
+def test_the_range_of_all_labels_is_told():
+    model, (images, labels) = segmenter(), batch(5)
+    labels[0, 0, 0] = 5
+    labels[-1, 0, 0] = 7
+    with pytest.raises(ValueError, match="labels from 0 to 2, got 0 to 7"):
+        adf.train_step(model, adf.Adam(model.parameters()), images, labels)

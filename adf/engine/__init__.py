@@ -26,7 +26,7 @@ def _load(name):
 
         return plain.fused, plain.rho, plain.Correlation
     if name == "fast":
-        from .fused import fused
+        from .fusion import fused
         from .mills import rho
         from .stacks import Correlation
 

@@ -76,15 +76,15 @@ def load(path):
             problem = " ".join(str(error).split())[:300] or type(error).__name__
             raise ValueError(
                 f"{path}: expected a checkpoint of adf, but: {problem}; "
-                "likely another kind of file, one of a newer adf, or one cut short or damaged"
+                "likely another kind of file, one of another adf, or one cut short or damaged"
             ) from error
     return arrays, manifest["settings"]
 
 
 def _checked_name(name):
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_./-]{1,200}", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_./-]{1,1000}", name):
         raise ValueError(
-            f"save expects array names of up to 200 letters, digits and _ . / -, got {name!r}"
+            f"save expects array names of up to 1000 letters, digits and _ . / -, got {name!r}"
         )
     return name
 
@@ -216,7 +216,8 @@ def _check_entries(manifest):
     kind, version = (manifest.get(key) for key in ("format", "version"))
     _require(
         (kind, version) == (FORMAT, VERSION),
-        f"it is {kind!r} of version {version!r}, this adf reads {FORMAT!r} of version {VERSION}",
+        f"it is {kind!r} of version {version!r}, this adf reads {FORMAT!r} of version {VERSION} "
+        "(a run of an older adf is trained anew, into another --out)",
     )
     _require(
         manifest.keys() == {"format", "version", "settings", "arrays"},

@@ -5,6 +5,7 @@ from tqdm import tqdm
 
 from ..backend import to_host, xp
 from ..engine.threads import map_ordered, thread_count
+from ..layers.checks import check_images
 from ..segmenter import Prediction
 from .tiles import tiles
 
@@ -20,22 +21,25 @@ def predict(segmenter, images):
     than 1024 pixels a side in tiles, with the same answer. Raises ValueError on other axes, on
     images without pixels, and on images that are not finite.
     """
-    x = segmenter.input(images)
-    count, _, height, width = x.mean.shape
-    x = pad(x, segmenter.network)
+    images = check_images(images)
+    count, _, height, width = images.shape
     parts = tiles((height, width), segmenter.network)
+
+    # Only what is worked on is normalised, so memory grows with the images and what they become.
+    def some(start, step):
+        return pad(segmenter.normalised(images[start : start + step]), segmenter.network)
+
     if len(parts) > 1:
-        singles = [x.map(lambda field, n=n: field[n : n + 1]) for n in range(count)]
-        return concatenate([predict_tiled(segmenter, image, parts) for image in singles], numpy)
+        singles = (predict_tiled(segmenter, some(n, 1), parts) for n in range(count))
+        return concatenate(list(singles), numpy)
     # Groups are as large as keeps all threads busy, and no larger than is good for the cache.
     per_thread = max(1, PIXELS_PER_THREAD // (height * width))
     step = min(-(-count // thread_count()), per_thread)
-    groups = [x.map(lambda field, n=n: field[n : n + step]) for n in range(0, count, step)]
 
-    def work(group):
-        return predict_window(segmenter, group, parts[0].crop)
+    def work(start):
+        return predict_window(segmenter, some(start, step), parts[0].crop)
 
-    return on_host(concatenate(map_ordered(work, groups), xp))
+    return on_host(concatenate(map_ordered(work, range(0, count, step)), xp))
 
 
 def predict_window(segmenter, x, crop):

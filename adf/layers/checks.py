@@ -155,18 +155,29 @@ def check_images(images):
     return xp.asarray(images)
 
 
-def check_classes(labels, classes):
+def check_input(segmenter, x):
+    """Raises ValueError unless x is what Segmenter.input returns."""
+    if not isinstance(x, Gaussian):
+        raise ValueError(
+            f"{type(segmenter).__name__} expects what its `input(images)` returns, "
+            f"got {type(x).__name__}; for images of any size: adf.predict"
+        )
+
+
+def check_classes(labels, classes, label_range=None):
     """The labels as an array of the backend; a ValueError where one is of no class."""
     labels = as_array(labels)
-    least = int(labels.min())
-    largest = int(labels.max())
+    least, largest = label_range or (int(labels.min()), int(labels.max()))
     if least < 0 or largest >= classes:
         raise ValueError(f"expected labels from 0 to {classes - 1}, got {least} to {largest}")
     return xp.asarray(labels)
 
 
 def check_labels(labels, shape):
-    """The labels for images of this shape (N, C, H, W) as an array that lies where they lie."""
+    """The labels for images of this shape (N, C, H, W) as an array of the backend, and their range.
+
+    Both are asked for where the labels lie.
+    """
     labels = as_array(labels)
     expected = (shape[0], *shape[2:])
     if labels.shape != expected or labels.dtype.kind not in "ui":
@@ -174,4 +185,4 @@ def check_labels(labels, shape):
             f"expected integer labels of shape {expected} for images of shape {shape}, "
             f"got {labels.dtype} of shape {labels.shape}"
         )
-    return labels
+    return xp.asarray(labels), (int(labels.min()), int(labels.max()))

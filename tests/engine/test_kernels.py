@@ -6,7 +6,7 @@ import pytest
 from adf import Conv2d, Gaussian, backend
 from adf.backend import xp
 from adf.engine import memory, products, program
-from adf.engine.fused import fused
+from adf.engine.fusion import fused
 from adf.engine.program import Program
 from adf.engine.trace import Trace
 

@@ -162,7 +162,7 @@ def test_other_values_are_refused(tmp_path, value):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a\0b", "ü", "a\\b", "x" * 201, 3])
+@pytest.mark.parametrize("name", ["", "a b", "a\0b", "ü", "a\\b", "x" * 1001, 3])
 def test_other_names_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match="save expects array names"):
         checkpoint.save(tmp_path / "c.npz", {name: np.zeros(1)}, {})
