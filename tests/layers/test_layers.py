@@ -405,3 +405,34 @@ def test_parameters_are_assignable_and_checked():
     layer.weight.grad = xp.zeros_like(layer.weight.value)
     with pytest.raises(ValueError, match=r"shape \(3, 2, 3, 3\)"):
         layer.weight.value = xp.ones((2, 3, 3, 3))
+
+
+@pytest.mark.parametrize("var", [None, 0.0], ids=["point mass", "variance 0"])
+def test_the_slope_of_a_leaky_relu_at_zero_is_that_of_its_left(var):
+    """As in torch.nn: its derivative is 1 for x > 0 alone."""
+    mean = xp.asarray([-1.0, 0.0, 1.0])
+    x = Gaussian(mean, None if var is None else xp.full_like(mean, var))
+    _, backward = adf.LeakyReLU(0.25).forward(x)
+    dx = backward(Gaussian(xp.asarray([4.0, 8.0, 12.0]), None))
+    assert to_host(dx.mean).tolist() == [1, 2, 12]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 4, "stride": 2},
+        {"kernel_size": 3},
+        {"kernel_size": (4, 6), "stride": (2, 3), "groups": 4},
+        {"kernel_size": 2, "stride": 4},
+    ],
+)
+def test_a_new_transposed_convolution_keeps_the_size_of_activations(options):
+    """The mean square of what comes in, behind a ReLU, is half that of what goes out: 2.
+
+    It is so on average over all outputs, where a stride leaves gaps, too; within 15 %.
+    """
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.normal(size=(8, 32, 14, 14)), 0) * np.sqrt(2)
+    y = adf.ConvTranspose2d(32, 48, **options, rng=1).predict(Gaussian(xp.asarray(x, "float32")))
+    inner = to_host(y.mean)[:, :, 8:-6, 8:-6].astype("f8")  # where no window is cut off
+    assert np.mean(inner**2) == pytest.approx(2, rel=0.15)
