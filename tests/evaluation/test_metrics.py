@@ -498,3 +498,13 @@ def test_table():
             "| a\\|b   |      - |      - |   900 |",
         ]
     )
+
+
+def test_probabilities_may_be_rounded_but_not_wrong():
+    """To three digits they sum to 1.001 at most; 1.005 is another mistake."""
+    for score in (metrics.nll, metrics.brier, metrics.ece):
+        score([0], [[0.5005, 0.5]])
+        score([0], [[0.4995, 0.5]])
+        for total in (0.995, 1.005):
+            with pytest.raises(ValueError, match="sum to 1"):
+                score([0, 0], [[0.5, 0.5], [total - 0.5, 0.5]])
