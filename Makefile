@@ -20,6 +20,7 @@ test-oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
 		-c tests/oldest.txt -e '.[test]'
+	.venv-oldest/bin/ruff check .
 	.venv-oldest/bin/python -m pytest -q -n auto -m "not slow" --ignore tests/course
 
 notebooks: $(VENV)/ready  # every lesson and solution from the top, outputs stored
