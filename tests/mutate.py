@@ -138,12 +138,13 @@ def main():
             free.put(folder)
             return alive
 
-        alive = 0
+        verdicts = []
         for (line, was, now, _), survived in zip(chosen, pool.map(survives, chosen), strict=True):
-            alive += bool(survived)
+            verdicts.append(survived)
             if survived:
                 print(f"{args.module}:{line}: {was}  ->  {now}", flush=True)
-    print(f"{args.module}: {len(chosen) - alive} of {len(chosen)} noticed")
+    noticed = len(chosen) - verdicts.count(True)
+    print(f"{args.module}: {noticed} of {len(chosen)} noticed, {verdicts.count(None)} of them hung")
 
 
 if __name__ == "__main__":

@@ -66,5 +66,5 @@ def test_a_survivor_is_told(tmp_path):
     assert said.splitlines() == [
         "two.py:2: 5  ->  6",
         "two.py:2: 5  ->  4",
-        "two.py: 2 of 4 noticed",
+        "two.py: 2 of 4 noticed, 0 of them hung",
     ]
