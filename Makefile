@@ -16,6 +16,7 @@ test-fast: $(VENV)/ready  # without the lessons and what else is marked slow; wi
 	$(PYTEST) -m "not slow"
 
 # With the oldest packages that pyproject.toml claims, without the lessons: their Jupyter is anyone's.
+# Packages as old have no wheels for Pythons newer than 3.12.
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
