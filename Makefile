@@ -15,6 +15,15 @@ test-fast: $(VENV)/ready  # without the lessons and what else is marked slow; wi
 	$(VENV)/bin/ruff check .
 	$(PYTEST) -m "not slow"
 
+# With the oldest packages that pyproject.toml claims, without the lessons: their Jupyter is anyone's.
+# Packages as old have no wheels for Pythons newer than 3.12.
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c tests/oldest.txt -e '.[test]'
+	.venv-oldest/bin/ruff check .
+	.venv-oldest/bin/python -m pytest -q -n auto -m "not slow" --ignore tests/course
+
 notebooks: $(VENV)/ready  # every lesson and solution from the top, outputs stored
 	$(VENV)/bin/python notebooks/execute.py
 
@@ -35,4 +44,4 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.PHONY: train test test-fast notebooks book equations lint
+.PHONY: train test test-fast test-oldest notebooks book equations lint

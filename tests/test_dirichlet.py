@@ -196,3 +196,30 @@ def test_uncertainties_against_samples():
     np.testing.assert_allclose(information, to_host(d.entropy - d.expected_entropy)[0, 0])  # (7.7)
     # more evidence, less left to learn
     assert np.all(np.diff(information[1:]) < 0) and np.all(information > 0)
+
+
+def test_a_new_head_is_moderately_sure():
+    """Logits without variance have alpha_0 = 1 / log(1 + exp(-3)) = 20.6, whatever their means."""
+    x = Gaussian(
+        xp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4, 4))), xp.zeros((2, 3, 4, 4))
+    )
+    alpha = to_host(xp.exp(DirichletHead().predict(x).mean))
+    np.testing.assert_allclose(alpha.sum(axis=1), 1 / np.log1p(np.exp(-3)), rtol=1e-12)
+
+
+def test_raw_numbers_end_at_thirty():
+    """There c is 1e-13, or 30: alpha_0 is 1e13 or 1/30, and all is finite."""
+    x = Gaussian(xp.zeros((1, 2, 1, 1)), xp.zeros((1, 2, 1, 1)))
+    for raw, strength in ((-30, 1.0686e13), (30, 1 / 30)):
+        alpha = to_host(xp.exp(DirichletHead(raw).predict(x).mean))
+        assert alpha.sum() == pytest.approx(strength, rel=1e-4)
+        for beyond in (1.001 * raw, raw * np.inf):
+            with pytest.raises(ValueError, match="from -30 to 30"):
+                DirichletHead(beyond)
+
+
+def test_a_head_of_no_class_is_refused_and_one_of_no_image_is_not():
+    with pytest.raises(ValueError, match="at least one class"):
+        DirichletHead().predict(Gaussian(xp.zeros((2, 0, 3, 3)), xp.zeros((2, 0, 3, 3))))
+    none = Gaussian(xp.zeros((0, 2, 3, 3)), xp.zeros((0, 2, 3, 3)))
+    assert DirichletHead().predict(none).mean.shape == (0, 2, 3, 3)

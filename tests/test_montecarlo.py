@@ -78,3 +78,13 @@ def test_a_whole_network():
     assert np.abs(c.var_z).max() > montecarlo.bound(c.var.size)
     assert np.corrcoef(c.mean.ravel(), c.sampled_mean.ravel())[0, 1] > 0.99
     assert to_host(mean).shape == (1, 1, 8, 8) and c.samples == 5000
+
+
+def test_a_sampled_variance_is_unbiased():
+    """20,000 of two samples each: their mean is within 6 standard errors of the variance.
+
+    The variance of two samples of N(0, v) has the standard deviation sqrt(2) v.
+    """
+    x = Gaussian(xp.zeros((1, 20_000)), xp.full((1, 20_000), 3.0))
+    found = montecarlo.compare(adf.Identity(), x, samples=2).sampled_var
+    assert abs(found.mean() - 3) < 6 * 3 * np.sqrt(2 / 20_000)

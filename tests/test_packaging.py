@@ -26,6 +26,17 @@ def test_pyproject_is_the_only_list_of_dependencies():
     }
 
 
+def test_the_oldest_versions_that_are_claimed_are_those_that_are_tested():
+    """What pyproject.toml claims is what `make test-oldest` installs."""
+    project = PROJECT["project"]
+    claims = project["dependencies"] + project["optional-dependencies"]["test"]
+    claimed = dict(claim.split(">=") for claim in claims)
+    lines = (ROOT / "tests" / "oldest.txt").read_text().splitlines()
+    tested = dict(line.split("==") for line in lines if line and line[0] != "#")
+    for name, version in claimed.items():
+        assert f"{tested.get(name)}.".startswith(f"{version}."), name
+
+
 def test_what_the_package_imports_is_a_dependency():
     """Every top-level import of adf/ is of the standard library, of adf, or of a dependency."""
     named = {re.split(r"[><=\[]", d)[0] for d in PROJECT["project"]["dependencies"]}

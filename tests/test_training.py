@@ -158,10 +158,11 @@ def test_a_numpy_learning_rate_keeps_float32():
     assert all(p.value.dtype == "float32" for p in model.parameters())
 
 
-def test_a_loss_that_is_not_finite_changes_nothing():
+@pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf])
+def test_a_loss_that_is_not_finite_changes_nothing(loss):
     model, (images, labels) = segmenter(), batch()
     optimizer, before = adf.Adam(model.parameters()), values(model)
-    model.loss = lambda x, labels, label_range: (xp.asarray(np.nan), lambda dloss: None)
+    model.loss = lambda x, labels, label_range: (xp.asarray(loss), lambda dloss: None)
     with pytest.raises(ValueError, match="lower learning rate"):
         adf.train_step(model, optimizer, images, labels)
     assert optimizer.t == 0 and all(

@@ -138,3 +138,12 @@ def test_the_same_generator_gives_the_same():
 def test_refuses_other_shapes(shapes):
     with pytest.raises(ValueError, match="square images"):
         augment(*map(np.zeros, shapes), "dihedral", np.random.default_rng(0))
+
+
+def test_of_an_odd_number_of_missing_rows_the_last_one_lies_below():
+    """So a crop of a small image is the same in every version."""
+    sample = located((127, 125))
+    (crop,) = grid(sample)
+    np.testing.assert_array_equal(crop.image[:127, 1:126], sample.image)
+    np.testing.assert_array_equal(crop.image[127], crop.image[126])
+    np.testing.assert_array_equal(crop.image[:, 126:], crop.image[:, 124:126][:, ::-1])

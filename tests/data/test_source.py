@@ -212,3 +212,32 @@ def test_a_box_is_right_by_majority():
     labels[0, 20:38, 10:30] = 2  # a little more than half
     assert boxes_with_right_majority([sample], labels, 3) == (1, 1)
     assert boxes_with_right_majority([sample._replace(boxes=None)], labels, 3) == (0, 0)
+
+
+def test_all_that_is_drawn_for_training_has_a_stream_of_its_own(tmp_path, monkeypatch):
+    """Else a crop's place would tell how it is mirrored."""
+    write_pictures(tmp_path, 3, size=(150, 150))
+    streams, crop, augment = [], source.random_crop, source.augment
+
+    def start(rng):
+        streams.append(rng.bit_generator.state["state"]["state"])
+        return rng
+
+    monkeypatch.setattr(source, "random_crop", lambda sample, rng: crop(sample, start(rng)))
+    monkeypatch.setattr(source, "augment", lambda *a: augment(*a[:3], start(a[3])))
+    data = source.ImageFolder(tmp_path, 3)
+    for seed in range(2):
+        for step in range(3):
+            data.training(step, 4, seed)
+    assert len(streams) == len(set(streams)) == 2 * 3 * (4 + 1)
+
+
+def test_the_fixed_set_shares_no_image_with_the_stream_of_any_small_seed(monkeypatch):
+    """Else what tests a run on synthetic:COUNT would have trained one on synthetic."""
+    monkeypatch.setattr(source, "HELD_OUT", 4)
+    fixed, stream = source.open_source("synthetic:4"), source.open_source("synthetic")
+    seen = {image.tobytes() for seed in range(2) for image in stream.training(0, 4, seed)[0][:, 0]}
+    for held_out in (stream.validation, stream.test):
+        seen |= {sample.image.tobytes() for seed in range(2) for sample in held_out(seed)}
+    own = {sample.image.tobytes() for split in fixed.splits for sample in fixed.split(split)}
+    assert len(seen) == 2 * 12 and len(own) == 4 and not seen & own

@@ -175,3 +175,13 @@ def test_reads_the_real_images():
     assert (labels == 1).sum() > 2500 and not (labels == 2).any()
     x0, y0, x1, y1 = samples[3].boxes[0].round().astype(int)
     assert (labels[y0:y1, x0:x1] == 1).any(axis=0).all()  # the mask fills its box from side to side
+
+
+def test_a_pixel_covered_by_two_thirds_is_not_yet_of_the_object(tmp_path):
+    """A mask that ends at column 20 of 96 covers 2/3 of the seventh pixel of 32."""
+    write_sample(tmp_path, "1", (1,))
+    masks, boxes = objects((0, 0, 20, 32))
+    write(tmp_path, "instances", "1", masks)
+    write(tmp_path, "bounding_boxes", "1", boxes)
+    labels = read_folder(tmp_path, size=32)[0].labels
+    assert labels[3].tolist() == [1] * 6 + [0] * 26

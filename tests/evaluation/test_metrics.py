@@ -470,10 +470,13 @@ def test_arguments_are_left_alone(rng):
         (lambda: metrics.brier([2], [[0.5, 0.5]]), "got 2 to 2"),
         (lambda: metrics.ece([0], [[2.0, 2.0]]), "sums from 4 to 4"),
         (lambda: metrics.nll([0], [[np.nan, 1.0]]), "probabilities of at least 0"),
+        (lambda: metrics.brier([0], [[1.5, -0.5]]), "values from -0.5"),
+        (lambda: metrics.nll([0, 1], [0.5, 0.5]), r"\(2,\) and \(2,\)"),
         (lambda: metrics.nll(np.zeros((0, 2), int), np.zeros((0, 3, 2))), "at least one pixel"),
         (lambda: rankings.ause([True], [1.0, 2.0]), r"\(1,\) and \(2,\)"),
         (lambda: rankings.ause([True, False], [1.0, np.nan]), "1 NaN"),
         (lambda: rankings.ause([-1.0], [1.0]), "errors of at least 0"),
+        (lambda: rankings.ause([-1.0, 1.0], [1.0, 2.0]), "errors from -1 "),
         (lambda: rankings.risk_coverage([True], [1.0, 2.0]), r"\(1,\) and \(2,\)"),
         (lambda: rankings.risk_coverage([], []), "at least one pixel"),
         (lambda: rankings.auroc([0.5, 1.0], [1.0, 2.0]), "boolean errors"),
@@ -498,3 +501,21 @@ def test_table():
             "| a\\|b   |      - |      - |   900 |",
         ]
     )
+
+
+def test_probabilities_may_be_rounded_but_not_wrong():
+    """To three digits they sum to 1.001 at most; 1.005 is another mistake."""
+    for score in (metrics.nll, metrics.brier, metrics.ece):
+        score([0], [[0.5005, 0.5]])
+        score([0], [[0.4995, 0.5]])
+        for total in (0.995, 1.005):
+            with pytest.raises(ValueError, match="sum to 1"):
+                score([0, 0], [[0.5, 0.5], [total - 0.5, 0.5]])
+
+
+def test_there_are_fifteen_bins_as_in_the_literature(rng):
+    labels, probabilities = random_case(rng, images=4)
+    default = metrics.reliability(labels, probabilities)
+    assert len(default.count) == 15
+    assert metrics.ece(labels, probabilities) == default.ece
+    assert default.ece != metrics.ece(labels, probabilities, bins=14)

@@ -239,3 +239,33 @@ def test_no_pyplot():
         "import adf.figures; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_sparsification_ends_where_two_percent_of_the_error_are_left():
+    """The error falls by a twentieth of its start a step; the axis ends before it is below 2 %."""
+    error = np.append(np.linspace(0.4, 0.02, 20), [0.008, 0.0079, 0.0])
+    curve = rankings.Sparsification(np.arange(23) / 23, error, np.zeros(23))
+    axes = figures.sparsification(curve).axes[0]
+    assert axes.get_xlim() == pytest.approx((0, 20 / 23))
+    assert axes.get_ylim() == pytest.approx((0, 0.42))
+
+
+def test_shares_of_pixels_sum_to_one():
+    curve = metrics.Reliability(np.full(4, 0.5), np.full(4, 0.5), np.array([2, 3, 0, 15]))
+    (histogram,) = figures.reliability(curve).axes[1].patches
+    shares, edges, _ = histogram.get_data()
+    np.testing.assert_allclose(shares, [0.1, 0.15, 0, 0.75])
+    np.testing.assert_allclose(edges, [0, 0.25, 0.5, 0.75, 1])
+
+
+def test_the_image_shows_through_the_tint():
+    """Of its contrast 60 % are left where a class is washed over it, and all in class 0."""
+    prediction = predicted(images=1, size=(8, 8))
+    image = np.zeros((1, 8, 8))
+    image[:, ::2] = 1
+    prediction.labels[:] = np.repeat([0, 1, 2, 2], 2)
+    shown = figures.overview(image, prediction).axes[0].images[0].get_array()
+    contrast = np.array([1, 1, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6])[:, None]
+    np.testing.assert_allclose(shown[0] - shown[1], np.broadcast_to(contrast, (8, 3)))
+    assert shown[1, 2].argmax() == 2 and (shown[1, 2] == shown[1, 3]).all()  # blue, without grey
+    assert not shown[1, 0].any()

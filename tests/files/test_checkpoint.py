@@ -559,3 +559,17 @@ def test_stale_temporaries_are_removed_and_nothing_else(path):
     folder.mkdir()
     assert atomic.remove_stale(path.parent) == len(stale)
     assert sorted(os.listdir(path.parent)) == sorted([*kept, path.name, folder.name])
+
+
+def test_the_temporary_of_another_users_writer_stays(tmp_path, monkeypatch):
+    """The system does not let us signal it, so it runs."""
+    names = [f".adf-{pid}-{'0' * 16}.tmp" for pid in (123456, 123457)]
+    for name in names:
+        (tmp_path / name).touch()
+
+    def kill(pid, sent):
+        assert sent == 0
+        raise PermissionError if pid == 123456 else ProcessLookupError
+
+    monkeypatch.setattr(atomic.os, "kill", kill)
+    assert atomic.remove_stale(tmp_path) == 1 and os.listdir(tmp_path) == names[:1]

@@ -107,6 +107,11 @@ def hostile_pickles() -> dict[str, bytes]:
         "calls the canary": hostile.SING,
         "calls the canary inside a tensor": rebuilt(storage() + hostile.SING + b"0"),
         "the canary as hooks": GOOD.replace(hostile.HOOKS, hostile.SING),
+        "the name of the canary as hooks": GOOD.replace(hostile.HOOKS, name("hostile", "sing")),
+        "a dict of the canary as hooks": GOOD.replace(
+            hostile.HOOKS, b"}" + text("x") + name("hostile", "sing") + b"s"
+        ),
+        "no hooks at all": GOOD.replace(hostile.HOOKS, b"N"),
         "names eval": name("builtins", "eval"),
         "calls eval": name("builtins", "eval") + row(text("__import__('hostile').sing()")) + b"R",
         "names by STACK_GLOBAL": b"\x8c\x07hostile\x8c\x04sing\x93)R",

@@ -82,3 +82,26 @@ def test_a_network_without_reach_is_not_cut():
         len(tiles.tiles((1024, 1024), adf.UNet(1, 2))) == 1
         and len(tiles.tiles((4096, 4096), adf.UNet(1, 2))) == 64
     )
+
+
+def test_an_image_is_continued_as_in_a_mirror():
+    """What a pixel below the border sees is what lies above it, the border itself seen once."""
+
+    class Shown(adf.Layer):
+        multiple = 4
+
+        def predict(self, x):
+            shown.append(to_host(x.mean)[0, 0])
+            return x.map(lambda field: xp.concatenate([field, field], axis=1))
+
+        def parameters(self):
+            return []
+
+    shown = []
+    image = np.random.default_rng(0).normal(size=(6, 5))
+    adf.predict(adf.Segmenter(Shown(), None), image[None, None])
+    (seen,) = shown
+    assert seen.shape == (8, 8)
+    rows, columns = [0, 1, 2, 3, 4, 5, 4, 3], [0, 1, 2, 3, 4, 3, 2, 1]
+    np.testing.assert_array_equal(seen, seen[rows][:, columns])
+    assert len(np.unique(seen)) == 30

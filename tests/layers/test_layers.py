@@ -1,6 +1,7 @@
 """One row of the table of layers buys every check below: adf/studies/verification/cases.py."""
 
 import copy
+import inspect
 
 import numpy as np
 import pytest
@@ -383,6 +384,17 @@ def test_bad_input_says_what_was_expected(name):
         (lambda: adf.Upsample(2, "bicubic"), "'nearest' or 'bilinear'"),
         (lambda: adf.Upsample(1.5), "scale_factor"),
         (lambda: adf.Dropout(1), "from 0 to below 1"),
+        (lambda: adf.Dropout(-0.1), "from 0 to below 1"),
+        (lambda: adf.Dropout(1.5), "from 0 to below 1"),
+        (lambda: adf.Linear(0, 3), "in_features"),
+        (lambda: adf.Linear(3, 0), "out_features"),
+        (lambda: adf.BatchNorm2d(0), "num_features"),
+        (lambda: adf.Conv2d(3, 0, 3), "out_channels"),
+        (lambda: adf.Conv2d(3, 3, 3, padding=-1), "padding"),
+        (lambda: adf.Conv2d(3, 3, 3, dilation=0), "dilation"),
+        (lambda: adf.Conv2d(3, 3, 3, groups=0), "groups"),
+        (lambda: adf.MaxPool2d(0), "kernel_size"),
+        (lambda: adf.MaxPool2d(2, 0), "stride"),
         (lambda: adf.Concat(3), "one layer or more"),
         (lambda: adf.UNet(1, 2, widths=()), "at least one width"),
     ],
@@ -405,3 +417,75 @@ def test_parameters_are_assignable_and_checked():
     layer.weight.grad = xp.zeros_like(layer.weight.value)
     with pytest.raises(ValueError, match=r"shape \(3, 2, 3, 3\)"):
         layer.weight.value = xp.ones((2, 3, 3, 3))
+
+
+@pytest.mark.parametrize("var", [None, 0.0], ids=["point mass", "variance 0"])
+def test_the_slope_of_a_leaky_relu_at_zero_is_that_of_its_left(var):
+    """As in torch.nn: its derivative is 1 for x > 0 alone."""
+    mean = xp.asarray([-1.0, 0.0, 1.0])
+    x = Gaussian(mean, None if var is None else xp.full_like(mean, var))
+    _, backward = adf.LeakyReLU(0.25).forward(x)
+    dx = backward(Gaussian(xp.asarray([4.0, 8.0, 12.0]), None))
+    assert to_host(dx.mean).tolist() == [1, 2, 12]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 4, "stride": 2},
+        {"kernel_size": 3},
+        {"kernel_size": (4, 6), "stride": (2, 3), "groups": 4},
+        {"kernel_size": 2, "stride": 4},
+    ],
+)
+def test_a_new_transposed_convolution_keeps_the_size_of_activations(options):
+    """The mean square of what comes in, behind a ReLU, is half that of what goes out: 2.
+
+    It is so on average over all outputs, where a stride leaves gaps, too; within 15 %.
+    """
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.normal(size=(8, 32, 14, 14)), 0) * np.sqrt(2)
+    y = adf.ConvTranspose2d(32, 48, **options, rng=1).predict(Gaussian(xp.asarray(x, "float32")))
+    inner = to_host(y.mean)[:, :, 8:-6, 8:-6].astype("f8")  # where no window is cut off
+    assert np.mean(inner**2) == pytest.approx(2, rel=0.15)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "Identity"])
+def test_every_layer_refuses_what_is_no_gaussian_of_floats(name):
+    """An array, integers, a variance of another shape or below 0; with and without a way back."""
+    layer, x, _ = make(name, "float32")
+    below = x.var.copy()
+    below.ravel()[-1] = -1e-3
+    for wrong, message in (
+        (x.mean, "expects a Gaussian"),
+        (x.map(lambda field: field.astype("int64")), "expects float32 or float64"),
+        (Gaussian(x.mean, x.var[None]), "one shape"),
+        (Gaussian(x.mean, x.var.astype("float64")), "float32 .* float64"),
+        *[(Gaussian(x.mean, below), "variances of 0 or more")] * (backend.name == "numpy"),
+    ):
+        for use in (layer.forward, layer.predict):
+            with pytest.raises(ValueError, match=message):
+                use(wrong)
+
+
+DEFAULTS = {  # of torch.nn
+    adf.Linear: {"bias": True},
+    adf.Conv2d: {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True},
+    adf.ConvTranspose2d: {
+        "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "bias": True, "dilation": 1
+    },
+    adf.LeakyReLU: {"negative_slope": 0.01},
+    adf.MaxPool2d: {"stride": None},
+    adf.AvgPool2d: {"stride": None, "padding": 0},
+    adf.BatchNorm2d: {"eps": 1e-5, "momentum": 0.1},
+    adf.Dropout: {"p": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", DEFAULTS, ids=lambda layer: layer.__name__)
+def test_defaults_are_those_of_torch(layer):
+    """Under the same names, in the same order."""
+    parameters = inspect.signature(layer).parameters.values()
+    found = {p.name: p.default for p in parameters if p.default is not p.empty}
+    ours = {name: value for name, value in found.items() if name not in ("rng", "sample")}
+    assert list(ours.items()) == list(DEFAULTS[layer].items())

@@ -86,3 +86,13 @@ def test_dropout_of_nothing_is_the_identity():
     x = Gaussian(xp.ones((2, 3)), xp.ones((2, 3)))
     for layer in (adf.Dropout(0.0), adf.Dropout(0.0, sample=True)):
         assert bool((layer.predict(x).var == 1).all()) and gradient_errors(layer, x)["x"] < 1e-6
+
+
+def test_sampled_dropout_scales_a_variance_by_its_mask_squared():
+    """A number that is kept at p = 0.75 is 4 times as large, and its variance 16 times."""
+    x = Gaussian(xp.full((10, 10), 3.0), xp.full((10, 10), 0.5))
+    y = adf.Dropout(0.75, sample=True, rng=4).predict(x)
+    kept = to_host(y.mean) != 0
+    assert 0 < kept.sum() < 100
+    assert set(to_host(y.mean)[kept]) == {12} and set(to_host(y.var)[kept]) == {8}
+    assert not to_host(y.var)[~kept].any()

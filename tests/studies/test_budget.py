@@ -13,7 +13,9 @@ import adf
 from adf import Gaussian
 from adf.backend import xp
 from adf.studies import budget
-from adf.studies.budget.report import summarise, table
+from adf.studies.budget.figure import error_budget
+from adf.studies.budget.report import Row, summarise, table
+from adf.studies.budget.stages import Stage, moments
 
 SAMPLES = 20_000
 # six standard errors of the mean logarithm of 16 independent sampled variances
@@ -123,3 +125,41 @@ def test_what_cannot_be_sampled_is_refused():
         budget.measure(adf.LeakyReLU(), normal((2, 1, 4, 4)))
     with pytest.raises(ValueError, match="at least 2 samples"):
         budget.measure(adf.LeakyReLU(), normal(), samples=1)
+
+
+def test_moments_of_samples_are_unbiased_and_do_not_cancel():
+    samples = 1e6 + np.random.default_rng(0).normal(size=(5, 2, 3))
+    found = moments(samples)
+    np.testing.assert_allclose(found.mean, samples.mean(axis=0), rtol=1e-15)
+    np.testing.assert_allclose(found.var, samples.var(axis=0, ddof=1), rtol=1e-9)
+
+
+def stage(ratios, factors):
+    """A Stage whose variances by ADF are `ratios` times the true ones, which are 4."""
+    ones = np.ones(np.shape(ratios))
+    adf_, true = Gaussian(3 * ones, 4.0 * np.array(ratios)), Gaussian(2 * ones, 4 * ones)
+    return Stage(adf.LeakyReLU(), adf_, true, np.array(factors))
+
+
+def test_rows_by_hand():
+    """Nine in ten of 1, 2, ..., 101 lie from 6 to 96; twice and half, on average, are once.
+
+    Outputs of both images count: 1 to 50 are in the first, the others in the second.
+    """
+    first = stage(np.arange(1.0, 51), (4, 1, 0.5, 1))
+    second = stage(np.arange(51.0, 102), (1, 9, 2, 1))
+    (row,) = summarise([[first], [second]])
+    assert (row.low, row.median, row.high) == pytest.approx((6, 51, 96))
+    assert row.mean_error == pytest.approx(1 / 2)
+    np.testing.assert_allclose(row.factors, [2, 3, 1, 1])
+
+
+def test_bars_are_stacked_by_factors():
+    """From 1 upwards by 2 and then by 3, downwards by 1/2 and 1/5; a third one the other way."""
+    rows = [
+        Row("a", 1, 1, 1, 0, np.array([7, 2, 3, 0.25])),
+        Row("b", 1, 1, 1, 0, np.array([7, 0.5, 4, 0.2])),
+    ]
+    figure = error_budget(rows, np.ones((2, 3, 3)))
+    bars = [(p.get_y(), p.get_y() + p.get_height()) for p in figure.axes[1].patches]
+    np.testing.assert_allclose(bars, [(1, 2), (1, 0.5), (2, 6), (1, 4), (1, 0.25), (0.5, 0.1)])

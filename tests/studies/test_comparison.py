@@ -14,7 +14,8 @@ from adf import runs
 from adf.__main__ import main
 from adf.data.yeast import Sample
 from adf.evaluation import metrics
-from adf.studies.comparison import claims, plan, rows, scores, tuning
+from adf.studies.comparison import claims, jobs, plan, rows, scores, tables, tuning
+from adf.studies.comparison.noise_figure import against_noise
 
 
 @pytest.fixture
@@ -187,3 +188,80 @@ def test_three_seeds_give_an_interval():
     claim = claims.claims(found)[0]
     assert claim["difference"] == "+0.02 ± 0.025" and claim["holds"] == "yes"  # (10.8)
     assert claims.claims(found[:3])[0]["difference"] == "+0.01"
+
+
+def test_where_boxes_of_one_class_meet_the_class_is_known():
+    boxes = np.array([[0, 0, 20, 20], [10, 0, 30, 20]], "float32")
+    image = np.zeros((24, 32), "float32")
+    for classes, there in (((2, 2), 2), ((1, 2), scores.UNKNOWN), ((2, 1), scores.UNKNOWN)):
+        labels = scores.labels_from_boxes(Sample("s", image, None, boxes, np.array(classes)))
+        assert labels[10, 15] == there
+        assert (labels[10, 5], labels[10, 25]) == classes and labels[22, 15] == 0
+
+
+@pytest.mark.parametrize("temperature", [1 / 15, 15])
+def test_temperatures_far_from_1_are_found(temperature):
+    rng = np.random.default_rng(0)
+    right = rng.dirichlet([5, 4], 20_000)
+    labels = (rng.random(len(right)) > right[:, 0]).astype(int)
+    given = scores.tempered(right, 1 / temperature)
+    assert scores.best_temperature(labels, given) == pytest.approx(temperature, rel=0.05)
+
+
+def test_a_network_that_is_always_right_is_not_made_certain():
+    """There is no least NLL; the temperature ends at e^-3, so that its logarithm is finite."""
+    always = np.tile([0.6, 0.4], (100, 1))
+    found = scores.best_temperature(np.zeros(100, int), always)
+    assert found == pytest.approx(np.exp(-3), rel=0.01)
+
+
+def test_spreads_are_those_of_a_sample():
+    """0.1, 0.2, 0.3 scatter by 0.1; a single seed says nothing, a missing number is a dash."""
+    row = made_up()[0] | dict.fromkeys(tables.METRICS, 0.5) | {"IoU cell": 0.5}
+    seeds = [row | {"system": s, "Dice": d} for s in runs.SYSTEMS for d in (0.1, 0.2, 0.3)]
+    first = tables.scores_table(seeds).splitlines()[2]
+    assert "| 0.200 ± 0.100 |" in first and "| 0.500 ± 0.000 |" in first
+    one = [row | {"system": system, "AUROC": None} for system in runs.SYSTEMS]
+    assert "±" not in tables.scores_table(one) and "     - |" in tables.scores_table(one)
+
+
+@pytest.mark.parametrize(("done", "seconds"), [(0, 30), (15, 120), (20, 0)])
+def test_the_time_of_a_resumed_training_is_that_of_all_its_steps(
+    done, seconds, monkeypatch, capsys
+):
+    """It takes 30 s from here; what was done before took as long a step. 0 s: nothing was left."""
+
+    class Run:
+        settings = runs.Settings(steps=20)
+        step = done
+
+        def train(self, source):
+            clock[0] += 30 if self.step < 20 else 0
+            self.step = 20
+
+    clock = [100.0]
+    monkeypatch.setattr(jobs.runs, "start", lambda *_, **__: (Run(), "source"))
+    monkeypatch.setattr(jobs.runs, "prepare", lambda run: None)
+    monkeypatch.setattr(jobs.time, "perf_counter", lambda: clock[0])
+    _, source, found = jobs.trained("folder", {}, "")
+    assert source == "source" and found == seconds
+    assert f"folder, {20 - done} of 20 steps to go" in capsys.readouterr().out
+
+
+def test_told_and_untold_lines_begin_at_the_same_point():
+    """Without noise there is nothing to tell."""
+    asked = [("test", False, 0.9)]
+    for sigma in scores.NOISE:
+        asked += [(f"noise {sigma:g}", False, 0.5), (f"noise {sigma:g}", True, 0.7)]
+    row = {"study": "synthetic", "system": "adf-unet"}
+    found = [
+        row | {"condition": c, "told": told} | dict.fromkeys(("Dice", "NLL", "ECE", "AUSE"), value)
+        for c, told, value in asked
+    ]
+    for axes in against_noise(found).axes[:4]:
+        lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+        noise = list(scores.NOISE)
+        assert lines == {
+            "adf-unet": [[0, 0.9], *([sigma, 0.5] for sigma in noise)],
+            "adf-unet, told": [[0, 0.9], *([sigma, 0.7] for sigma in noise)],
+        }

@@ -180,3 +180,10 @@ def test_the_integral_is_clark_for_two():
         np.testing.assert_allclose(
             reference.maximum_of_many(mean, std), [float(c) for c in clark], rtol=1e-11, atol=1e-12
         )
+
+
+def test_amounts_by_hand():
+    """The smallest factor, either way round; the largest spread of one window over its orders."""
+    assert contrast.times([2, 30, 0.2], [1, 1, 1]) == 2
+    assert contrast.times([-4, 0.5], [1, 2]) == 4 and contrast.times([0.0], [1]) == np.inf
+    assert contrast.by_order([[4, 10, 2], [3, 10, 1]], None) == 0.5
