@@ -88,6 +88,7 @@ class Crew:
                 self.limit = _blas().limit(limits=1, user_api="blas")
                 _let_go()
             self._working += 1
+        # Whatever happens meanwhile, one fewer works afterwards.
         try:
             yield
         finally:
