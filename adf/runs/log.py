@@ -22,8 +22,8 @@ def line(step, loss, learning_rate):
 def begin(path):
     """A log of no steps. Raises ValueError where there is one that has some: it is not ours."""
     if path.exists():
-        losses, others = _read(path, lambda step: None)
-        if losses or others:
+        losses, has_others = _read(path, lambda step: None)
+        if losses or has_others:
             raise ValueError(
                 f"{path}: expected no log where there is no checkpoint.npz, got one with lines; "
                 "of another training? Move it away, or choose another --out"
@@ -41,7 +41,7 @@ def cut(path, step, learning_rate_at):
     if not path.exists() and step:
         _say(f"{path} is gone: a new one begins with step {step + 1}")
         return _write(path, [])
-    losses, others = _read(path, learning_rate_at) if path.exists() else ({}, 0)
+    losses, has_others = _read(path, learning_rate_at) if path.exists() else ({}, False)
     # Every step that is done must have its line, for only a training could make it again.
     missing = [n for n in range(1, step + 1) if losses.get(n) is None]
     if missing:
@@ -50,15 +50,15 @@ def cut(path, step, learning_rate_at):
             f"got none, a damaged one or different ones for step {missing[0]}; cut short, edited? "
             f"Restore it; or remove it, and a new one begins with step {step + 1}"
         )
-    if others:
-        _say(f"{path}: left out {others} lines that are no steps of this training")
+    if has_others:
+        _say(f"{path}: left out lines that are no steps of this training")
     _write(path, [line(n, losses[n], learning_rate_at(n - 1)) for n in range(1, step + 1)])
 
 
 def _read(path, learning_rate_at):
-    """(step -> loss, number of other lines). The loss of a step with different ones is None."""
+    """(step -> loss, whether other lines are there). The loss of a step with two is None."""
     losses = {}
-    others = 0
+    has_others = False
     with open_regular(path) as file:
         # There is a limit, for not every file has lines.
         for octets in iter(lambda: file.readline(LONGEST), b""):
@@ -68,9 +68,9 @@ def _read(path, learning_rate_at):
                 step, loss = found
                 losses[step] = loss if losses.get(step, loss) == loss else None
             # The last line of a process that was killed may be cut, where nobody needs it.
-            elif text not in (HEADER, "") and octets.endswith(b"\n"):
-                others += 1
-    return losses, others
+            elif text not in (HEADER, "") and (octets[-1:] == b"\n" or len(octets) == LONGEST):
+                has_others = True
+    return losses, has_others
 
 
 def _row(text, learning_rate_at):

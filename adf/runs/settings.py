@@ -101,7 +101,9 @@ class Settings:
         for field in dataclasses.fields(self):
             _check_value(field.name, getattr(self, field.name), field.metadata)
         if self.version != Settings.version:
-            raise ValueError(f"expected settings of version {Settings.version}, got {self.version}")
+            raise ValueError(
+                f"expected settings of version {Settings.version}, got {shown(self.version)}"
+            )
         if self.learning_rate <= 0:
             raise ValueError(f"expected a positive, finite learning_rate, got {self.learning_rate}")
         is_deterministic = SYSTEMS[self.system].settings.get("noise_var", 0) is None
