@@ -6,6 +6,7 @@ The tests say what it writes, what it refuses, and what a kill leaves behind.
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,14 @@ def refused(capsys, *args, status=2):
         (["--noise-var", "nan"], "noise_var"),
         (["--seed", "-1"], "seed of 0 or more"),
         (["--data", "no/such/folder"], "no/such/folder"),
+        (["--steps", "9" * 401], "steps of at most"),
+        (["--steps", "9" * 5000], "invalid int value"),
+        (["--batch-size", "9" * 401], "batch_size of at most"),
+        (["--seed", "9" * 401], "seed of at most"),
+        (["--classes", "9" * 401], "classes of at most"),
+        (["--learning-rate", "9" * 401], "positive, finite learning_rate"),
+        (["--data", "synthetic:1000000000000000000000"], "images up to 100000"),
+        (["--data", "synthetic:" + "9" * 5000], "images up to 100000"),
     ],
 )
 def test_train_refuses_bad_arguments(options, message, tmp_path, capsys):
@@ -381,6 +390,40 @@ def test_a_run_is_not_overwritten_and_a_finished_one_not_changed(trained, capsys
     for given in ((), QUICK):  # what is not given comes from the checkpoint
         assert main(["train", *given, "--out", str(trained), "--resume"]) == 0
         assert (trained / "checkpoint.npz").read_bytes() == before
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    run = tmp_path / "run"
+    failed = process("train", *QUICK, "--noise-var", "1e37", "--out", run)
+    error = failed.communicate()[1]
+    assert failed.returncode == 2 and "finite" in error.splitlines()[-1], error
+    assert "Traceback" not in error and runs.load(run).step == 0
+
+
+@pytest.mark.parametrize("name", ["checkpoint.npz", "log.csv"])
+def test_a_run_of_pipes_is_refused_at_once(name, trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / name).unlink()
+    os.mkfifo(tmp_path / "run" / name)
+    assert "regular file" in refused(capsys, "train", "--out", tmp_path / "run", "--resume")
+
+
+def test_two_trainings_of_one_run_at_once(tmp_path, capsys):
+    """The second is refused; a killed first keeps nobody out."""
+    run = tmp_path / "run"
+    first = process("train", "--steps", "400", "--batch-size", "1", "--out", run)
+    while not (run / "log.csv").exists() or len((run / "log.csv").read_text().splitlines()) < 2:
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)
+    assert "another process trains now" in refused(capsys, "train", "--out", run, "--resume")
+    assert first.poll() is None
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    run_again, _ = runs.start(run, {}, resume=True)
+    runs.prepare(run_again)
+    assert len((run / "log.csv").read_text().splitlines()) == run_again.step + 1
+    run_again.release()
 
 
 @pytest.mark.slow

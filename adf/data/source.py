@@ -2,7 +2,7 @@
 
 A source is a generator without end, a fixed set that it made, or a folder. It has `class_names`,
 and its training batches are functions of step, size and seed alone: a run that is killed and
-resumed sees what it would have seen.
+resumed sees what it would have seen, if the data are the same: its `fingerprint()` tells.
 """
 
 import functools
@@ -13,12 +13,13 @@ import numpy as np
 from . import synthetic, yeast
 from .augment import augment, grid, random_crop
 from .folder import class_names, parts, read_folder
-from .sample import Sample
+from .sample import Sample, fingerprint
 
 CLASS_NAMES = ("background", "trap", "cell")
 VALIDATION = 1_000_000_000  # is added to a seed: images that no training has seen
 TEST = 2_000_000_000  # is added to a seed: images that neither training nor validation has seen
 DATA_SET = 3_000_000_000  # the seed of the fixed sets, the same for every training
+MOST = 100_000  # images of a fixed set, which lies in memory: of these, 10 GB
 HELD_OUT = 64  # synthetic images to validate or test on
 # Random streams of their own beside that of the order of images, which is (seed, epoch).
 CROP = 1
@@ -37,7 +38,7 @@ def open_source(text, classes=None, augment="flip"):
     name, colon, count = str(text).partition(":")
     if name == "synthetic":
         _refuse_choice_of_classes(text, classes)
-        return SyntheticSet(_positive(count, text), augment) if colon else Synthetic()
+        return SyntheticSet(_positive(count, str(text)), augment) if colon else Synthetic()
     if parts(text, "images"):
         return ImageFolder(text, classes, augment)
     if Path(text).is_dir() and not parts(text, "inputs"):
@@ -58,9 +59,12 @@ def _refuse_choice_of_classes(text, classes):
 
 
 def _positive(count, text):
-    if not (count.isdecimal() and int(count)):
+    # So many digits are too many, whatever they say.
+    digits = count.lstrip("0")
+    if not (digits and count.isdecimal()) or len(digits) > len(str(MOST)) or int(count) > MOST:
         raise ValueError(
-            f"{text}: expected a positive number of images, as in synthetic:493, got {count!r}"
+            f"{text[:40]}: expected a positive number of images up to {MOST}, as in synthetic:493, "
+            f"got {count[:40]!r}"
         )
     return int(count)
 
@@ -76,6 +80,10 @@ class Synthetic:
         They are a function of step, size and seed alone.
         """
         return synthetic.generate(size, seed, start=step * size)
+
+    def fingerprint(self):
+        """By what the training images are known again: a dict that JSON holds."""
+        return {"name": "synthetic"}
 
     def validation(self, seed):
         return _draw(HELD_OUT, VALIDATION + seed)
@@ -116,6 +124,10 @@ class Finite:
         images = images[:, None]
         return augment(images, labels, self.augment, np.random.default_rng((seed, step, AUGMENT)))
 
+    def fingerprint(self):
+        """As Synthetic.fingerprint; of the images and not of their place, which may change."""
+        return fingerprint(self.split("train"))
+
     def validation(self, seed):
         return self.split("val")
 
@@ -140,6 +152,9 @@ class SyntheticSet(Finite):
 
     def split(self, name):
         return _drawn(self.splits[name])
+
+    def fingerprint(self):
+        return {"name": self.name}  # which says all, and costs no drawing
 
 
 class YeastFolder(Finite):

@@ -17,11 +17,13 @@ import zipfile
 import numpy as np
 
 from .atomic import atomic_write
+from .opening import open_regular
 
 FORMAT = "adf checkpoint"
 VERSION = 2  # 1 numbered the arrays of a run; since 2 they are named by their path in the network
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 2**22  # bytes
+MOST_AXES = 64  # of an array of NumPy
 # What zipfile, json and a wrong manifest raise on bytes that nobody meant as a checkpoint.
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -56,18 +58,21 @@ def save(path, arrays, settings):
         archive.comment = _sha256(manifest).encode()
 
 
-def load(path):
+def load(path, check=lambda settings, described: None):
     """Returns (arrays, settings) as `save` got them, every checksum verified.
 
-    Nothing from the file is run. Raises ValueError, in one line, for a file that `save` did not
-    write or that is not whole any more, before memory is taken for what it merely claims to hold;
-    OSError where there is no file or the disk fails.
+    check(settings, described) is called before any array is read; what it raises is what is wrong
+    with the file. described: name -> (shape, dtype). Nothing from the file is run. Raises
+    ValueError, in one line, for a file that `save` did not write or that is not whole any more,
+    before memory is taken for what it merely claims to hold; OSError where there is no file or the
+    disk fails.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 # The manifest vouches for every array, so it is checked before the first is read.
                 manifest = _read_manifest(archive, os.fstat(file.fileno()).st_size)
+                check(manifest["settings"], _described(archive, manifest["arrays"]))
                 arrays = {
                     name: _read_array(archive, name, **about)
                     for name, about in manifest["arrays"].items()
@@ -237,19 +242,27 @@ def _check_names(arrays, members):
     )
 
 
+def _described(archive, arrays):
+    """name -> (shape, dtype), where every array can be what the manifest says of it."""
+    for name, about in arrays.items():
+        _require(about.keys() == {"shape", "dtype", "sha256"}, f"array {name!r} has other entries")
+        shape, dtype = (about[key] for key in ("shape", "dtype"))
+        _require(
+            dtype in DTYPES, f"array {name!r} has the dtype {dtype!r}, which save does not write"
+        )
+        is_shape = len(shape) <= MOST_AXES and all(type(n) is int and n >= 0 for n in shape)
+        _require(is_shape, f"array {name!r} has the shape {shape!r}")
+        # The size that is claimed must be there.
+        size = len(_npy_header(shape, dtype)) + math.prod(shape) * np.dtype(dtype).itemsize
+        there = archive.getinfo(name + ".npy").file_size
+        _require(there == size, f"array {name!r} should take {size} bytes, there are {there}")
+    return {name: (tuple(about["shape"]), about["dtype"]) for name, about in arrays.items()}
+
+
 def _read_array(archive, name, shape, dtype, sha256):
-    """One array, read only once its size is known to be there."""
-    _require(dtype in DTYPES, f"array {name!r} has the dtype {dtype!r}, which save does not write")
-    is_shape = all(type(n) is int and n >= 0 for n in shape)
-    _require(is_shape, f"array {name!r} has the shape {shape!r}")
-    member = archive.getinfo(name + ".npy")
+    """One array, of which `_described` knows that its size is there."""
     header = _npy_header(shape, dtype)
-    size = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
-    _require(
-        member.file_size == size,
-        f"array {name!r} should take {size} bytes, there are {member.file_size}",
-    )
-    data = archive.read(member)
+    data = archive.read(name + ".npy")
     _require(data.startswith(header), f"array {name!r} has another header than {MANIFEST} says")
     # An array over the bytes as they were read could not be written to, hence the copy.
     array = np.ndarray(shape, dtype, buffer=data, offset=len(header)).copy()

@@ -1,6 +1,8 @@
 """A run in a folder (RUN/checkpoint.npz, log.csv): killed at any moment, it resumes to the bit."""
 
 import dataclasses
+import math
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,27 +10,35 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..backend import to_host, xp
+from ..data.sample import changed, is_fingerprint
 from ..data.source import open_source
 from ..files import checkpoint
-from ..files.atomic import atomic_write, remove_stale
+from ..files.atomic import remove_stale
+from ..files.lock import Lock
 from ..layers import Parameter
 from ..layers.paths import named
 from ..training import Adam, train_step
-from .settings import Settings
-from .state import check_shapes, restore, state
+from . import log
+from .settings import Settings, shown
+from .state import check_numbers, check_shapes, describe, is_finite, restore, state
 
-LOG_HEADER = "step,loss,learning_rate\n"
 EVERY_STEPS = 20  # a checkpoint is written so often,
 EVERY_SECONDS = 10  # or so often, whichever comes first
 
 
 class Run:
-    """A segmenter, its optimizer and how many steps they have done, in a folder."""
+    """A segmenter, its optimizer and how many steps they have done, in a folder.
 
-    def __init__(self, folder, settings):
+    fingerprint: of the data it learns from, or None where it is not known.
+    """
+
+    def __init__(self, folder, settings, fingerprint=None):
         self.folder = Path(folder)
         self.settings = settings
+        self.fingerprint = fingerprint
         self.step = 0
+        self.lock = None  # on the folder, from `prepare` to the end of `train`
+        self.seen = None  # by what the checkpoint is known again, once it is read or written
         self.segmenter = settings.segmenter()
         self.optimizer = Adam(self.segmenter.parameters(), settings.learning_rate)
 
@@ -41,13 +51,22 @@ class Run:
         return self.folder / "log.csv"
 
     def save(self):
-        settings = {"step": self.step, **dataclasses.asdict(self.settings)}
-        checkpoint.save(self.path, state(self.segmenter) | self._moments(), settings)
+        """Writes the checkpoint. Raises ValueError, and keeps the old one, on weights of NaN."""
+        arrays = state(self.segmenter) | self._moments()
+        check_numbers(arrays)
+        about = {"step": self.step, "fingerprint": self.fingerprint}
+        checkpoint.save(self.path, arrays, about | dataclasses.asdict(self.settings))
+        self.seen = _stamp(self.path)
+
+    def described(self):
+        """What its checkpoint holds: name -> (shape, dtype)."""
+        return describe(state(self.segmenter) | self._moments())
 
     def restore(self, arrays, step):
         """Goes to a step with the arrays of its checkpoint. Raises ValueError on other arrays."""
+        check_shapes(describe(arrays), self.described())
+        check_numbers(arrays)
         moments = self._moments()
-        check_shapes(arrays, state(self.segmenter) | moments)
         restore(self.segmenter, {n: array for n, array in arrays.items() if n not in moments})
         paths = self._paths()
         self.optimizer.m = [xp.asarray(arrays[f"m/{path}"]) for path in paths]
@@ -69,12 +88,24 @@ class Run:
 
     def train(self, source):
         """Goes on to the last step: progress, a line of log.csv a step, checkpoints on the way."""
+        try:
+            self._train(source)
+        finally:
+            self.release()
+
+    def release(self):
+        """Gives the lock on the folder back, where it has it."""
+        if self.lock:
+            self.lock.release()
+        self.lock = None
+
+    def _train(self, source):
         s = self.settings
         saved = time.monotonic()
         images_done = {"total": s.steps * s.batch_size, "initial": self.step * s.batch_size}
         with (
             ThreadPoolExecutor(1) as drawing,  # of the next batch, while this one is learned from
-            open(self.log, "a") as log,
+            open(self.log, "a") as log_file,
             tqdm(**images_done, unit=" images", smoothing=0.1) as bar,
         ):
             # A checkpoint is due every so many steps or seconds, and at the end.
@@ -82,21 +113,27 @@ class Run:
             while self.step < s.steps:
                 images, labels = batch.result()
                 batch = drawing.submit(source.training, self.step + 1, s.batch_size, s.seed)
-                loss = self._learn(images, labels, log)
+                loss = self._learn(images, labels, log_file)
                 bar.set_postfix(step=self.step, loss=f"{loss:.3f}", refresh=False)
                 bar.update(s.batch_size)
                 due = time.monotonic() - saved > EVERY_SECONDS or self.step % EVERY_STEPS == 0
                 if due or self.step == s.steps:
+                    os.fsync(log_file.fileno())  # before the checkpoint says that it is there
                     self.save()
                     saved = time.monotonic()
 
-    def _learn(self, images, labels, log):
-        """One step, and its line in the log; the loss."""
+    def _learn(self, images, labels, log_file):
+        """One step, and its line in the log; the loss. Raises ValueError on weights of NaN."""
         self.optimizer.learning_rate = self.settings.learning_rate_at(self.step)
         loss = train_step(self.segmenter, self.optimizer, images, labels)
+        if not is_finite(self.segmenter):
+            raise ValueError(
+                f"step {self.step + 1} made weights or running averages that are not finite: "
+                "try a lower learning rate, or another noise variance"
+            )
         self.step += 1
-        log.write(f"{self.step},{loss!r},{self.optimizer.learning_rate!r}\n")
-        log.flush()
+        log_file.write(log.line(self.step, loss, self.optimizer.learning_rate))
+        log_file.flush()
         return loss
 
 
@@ -104,28 +141,64 @@ def start(folder, given, resume):
     """(run, source): the Run to train, and where its images come from. Writes nothing.
 
     The run is new with the given settings, or the one in the folder, which must have been made with
-    them. Raises ValueError on settings out of range or not the run's, on a checkpoint in the way,
-    and on data without images or with other classes.
+    them and with these images; a folder of images may have moved. Raises ValueError on settings out
+    of range or not the run's, on a checkpoint in the way, and on data that are not the run's,
+    without images or with other classes.
     """
     path = Path(folder) / "checkpoint.npz"
-    if not path.exists():
-        settings = Settings.of(given)
-        source = open_source(settings.data, settings.classes, settings.augment)
-        return Run(folder, dataclasses.replace(settings, class_names=source.class_names)), source
-    if not resume:
+    if path.exists() and resume:
+        return _resumed(path, given)
+    if path.exists():
         raise ValueError(
             f"{path} exists already: --resume goes on with it, another --out starts anew"
         )
-    # What was given must be what the run was made with: a run has one set of settings.
-    run = load(folder)
+    settings = Settings.of(given)
+    source = open_source(settings.data, settings.classes, settings.augment)
+    settings = dataclasses.replace(settings, class_names=source.class_names)
+    return Run(folder, settings, source.fingerprint()), source
+
+
+def _resumed(path, given):
+    """(run, source) where a run is: it has one set of settings, and one set of images."""
+    run = load(path.parent)
     before = dataclasses.asdict(run.settings)
-    changes = [f"{k} {before[k]!r} (now {v!r})" for k, v in given.items() if before[k] != v]
+    changes = {k: f"{k} {before[k]!r} (now {v!r})" for k, v in given.items() if before[k] != v}
+    other_place = changes.pop("data", None)
+    _refuse(path, changes)
+    # Images are known again by their content, unless an older adf wrote the checkpoint.
+    if other_place and run.fingerprint is None:
+        _refuse(path, {"data": other_place})
+    data = given.get("data", before["data"])
+    source = _open_moved(run, data, "data" in given)
+    found = source.fingerprint()
+    difference = changed(run.fingerprint or found, found)
+    if difference and other_place:
+        _refuse(path, {"data": f"{other_place}, which holds {difference}"})
+    if difference:
+        raise ValueError(
+            f"{path} was made with other images in {data}: it holds {difference}; "
+            "restore them, or start anew with another --out"
+        )
+    run.settings = dataclasses.replace(run.settings, data=data)
+    run.fingerprint = found
+    return run, source
+
+
+def _refuse(path, changes):
     if changes:
         raise ValueError(
-            f"{path} was made with other settings: {', '.join(changes)}; "
+            f"{path} was made with other settings: {', '.join(changes.values())}; "
             "leave them out, or give the same"
         )
-    return run, open_data(run, run.settings.data)
+
+
+def _open_moved(run, data, is_given):
+    """The source; where it cannot be opened, a ValueError that says what to do if it has moved."""
+    try:
+        return open_data(run, data)
+    except ValueError as error:
+        hint = "" if is_given or Path(data).exists() else "; if it has moved, --data says where"
+        raise ValueError(f"{error}{hint}") from None
 
 
 def open_data(run, data):
@@ -139,40 +212,81 @@ def open_data(run, data):
 
 
 def prepare(run):
-    """Makes the folder fit to go on: leftovers removed, the log cut back, a checkpoint there."""
+    """Makes the folder fit to go on: leftovers removed, the log cut back, a checkpoint there.
+
+    The folder is then locked until `run.train` ends, or until nobody has the run. Raises ValueError
+    where another process trains it or has trained it since it was read, and where the log lacks
+    lines.
+    """
     run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        run.lock = run.lock or Lock(run.folder)
+    except BlockingIOError:
+        raise ValueError(
+            f"{run.folder}: expected a run that is not being trained, got one that another process "
+            "trains now; wait for its end, or choose another --out"
+        ) from None
+    # A run that is refused keeps nobody else out.
+    try:
+        _prepare_locked(run)
+    except BaseException:
+        run.release()
+        raise
+
+
+def _prepare_locked(run):
+    """From here on nobody else writes to the folder."""
+    if _stamp(run.path) != run.seen:
+        raise ValueError(f"{run.path} was written by another process just now: try again")
     remove_stale(run.folder)
-    _cut_log(run.log, run.step)
-    if not run.path.exists():
+    if run.seen:
+        log.cut(run.log, run.step, run.settings.learning_rate_at)
+    else:
+        log.begin(run.log)
         run.save()
+
+
+def _stamp(path):
+    """By what a file is known again, or None where there is none."""
+    try:
+        about = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return about.st_ino, about.st_mtime_ns, about.st_size
 
 
 def load(folder):
     """The Run in a folder, every array of its checkpoint verified. ValueError on any other file."""
     path = Path(folder) / "checkpoint.npz"
-    arrays, settings = checkpoint.load(path)
-    step = settings.pop("step", None)
+    seen = _stamp(path)
+    run = None
+
+    # Nothing is read before it is known to fit a network, nor is one built to a mere claim.
+    def check(about, described):
+        nonlocal run
+        run = _claimed(folder, about, described)
+        check_shapes(described, run.described())
+
+    arrays, about = checkpoint.load(path, check)
     try:
-        settings = Settings(**settings)
-        if type(step) is not int or not 0 <= step <= settings.steps:
-            raise ValueError(f"expected a step from 0 to {settings.steps}, got {step!r}")
-        stored = sum(array.size for array in arrays.values())
-        # Before a network is built to a claim, the claim is compared with what is there.
-        if any(9 * width * width > stored for width in settings.widths):
-            raise ValueError(
-                f"expected the weights of widths {settings.widths}, got {stored} numbers"
-            )
-        run = Run(folder, settings)
-        run.restore(arrays, step)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: expected a checkpoint of `adf train`, got other contents: {error}"
-        ) from None
+        run.restore(arrays, about["step"])
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a checkpoint of `adf train`, but: {error}") from None
+    run.seen = seen
     return run
 
 
-def _cut_log(log, step):
-    """Keeps the header and the lines up to this step: what came after will be computed again."""
-    lines = log.read_text().splitlines(keepends=True)[1 : step + 1] if log.exists() else []
-    with atomic_write(log) as file:
-        file.write((LOG_HEADER + "".join(lines)).encode())
+def _claimed(folder, about, described):
+    """The untrained Run that a checkpoint claims to be of. ValueError where it cannot be."""
+    about = dict(about)
+    step = about.pop("step", None)
+    fingerprint = about.pop("fingerprint", None)
+    settings = Settings(**about)
+    if type(step) is not int or not 0 <= step <= settings.steps:
+        raise ValueError(f"expected a step from 0 to {settings.steps}, got {shown(step)}")
+    if fingerprint is not None and not is_fingerprint(fingerprint):
+        raise ValueError(f"expected a fingerprint of images, got {shown(fingerprint)}")
+    stored = sum(math.prod(shape) for shape, _ in described.values())
+    if settings.least_numbers() > stored:
+        raise ValueError(f"expected the weights of widths {settings.widths}, got {stored} numbers")
+    return Run(folder, settings, fingerprint)

@@ -5,6 +5,8 @@ A setting is one field of Settings. With a help text it is an option of `adf tra
 
 import dataclasses
 import math
+import reprlib
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +22,16 @@ NOISE_HELP = (
 DATA_HELP = (
     "synthetic, synthetic:COUNT, a folder in the published format, or one with images/ and labels/"
 )
+
+KINDS = {
+    int: "an integer as",
+    float: "a finite",
+    str: "a text as",
+    tuple: "a list as",
+}
+MOST_WIDTH = 4096  # channels of a level
+MOST_LEVELS = 8  # of a U-Net: the lowest has one pixel of the 128 that training images have
+LONGEST_NAME = 100  # characters of a class
 
 
 def unet(settings):
@@ -45,9 +57,14 @@ SYSTEMS = {
 }
 
 
-def setting(default, help=None, kind=None, choices=None):
-    """A field of Settings. kind: the type of what a user types; choices: None, or all allowed."""
-    metadata = {"help": help, "kind": kind or type(default), "choices": choices}
+def setting(default, help=None, kind=None, choices=None, bounds=None, optional=False):
+    """A field of Settings.
+
+    kind: the type of what a user types; choices: None, or all allowed; bounds: None, or the least
+    and the most that is allowed; optional: None is allowed.
+    """
+    about = {"help": help, "kind": kind or type(default), "choices": choices}
+    metadata = about | {"bounds": bounds, "optional": optional}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -55,21 +72,25 @@ def setting(default, help=None, kind=None, choices=None):
 class Settings:
     """All that a run depends on. The defaults were chosen on validation images: results/tuning.csv.
 
-    Raises ValueError on a setting out of its range.
+    Raises ValueError on a setting of another type or out of its range.
     """
 
     system: str = setting("adf-unet", "which of the systems of the slides", choices=tuple(SYSTEMS))
     data: str = setting("synthetic", DATA_HELP)
     classes: int | None = setting(
-        None, "labels are indices of that many classes; without, 0 and objects", int
+        None,
+        "labels are indices of that many classes; without, 0 and objects",
+        int,
+        bounds=(2, 256),
+        optional=True,
     )
     class_names: tuple = setting(CLASS_NAMES)
     augment: str = setting("flip", "how images that come back change", choices=tuple(SYMMETRIES))
-    steps: int = setting(320, "of training")
-    batch_size: int = setting(8, "images a step")
+    steps: int = setting(320, "of training", bounds=(1, 10**9))
+    batch_size: int = setting(8, "images a step", bounds=(1, 2**14))
     learning_rate: float = setting(1e-2, "its peak")
-    noise_var: float | None = setting(1e-2, f"{NOISE_HELP}; unet-bn: none")
-    seed: int = setting(0, "of the weights, the images and their order")
+    noise_var: float | None = setting(1e-2, f"{NOISE_HELP}; unet-bn: none", optional=True)
+    seed: int = setting(0, "of the weights, the images and their order", bounds=(0, 2**64 - 1))
     widths: tuple = setting((16, 32, 64, 128))
     label_smoothing: float = setting(1e-2)
     density_weight: float = setting(1e-3)
@@ -77,40 +98,37 @@ class Settings:
     version: int = setting(1)  # raised when a change of the code gives old weights another meaning
 
     def __post_init__(self):
-        if self.version != Settings.version:
-            raise ValueError(f"expected settings of version {Settings.version}, got {self.version}")
-        # What has choices must be one of them; numbers and names have rules of their own.
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            choices = field.metadata["choices"]
-            if choices and value not in choices:
-                expected = ", ".join(choices)
-                raise ValueError(f"unknown {field.name} {value!r}: expected one of {expected}")
-        self._check_numbers()
-        names = self.class_names
-        if not 2 <= len(names) <= 6 or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"expected the names of 2 to 6 classes, got {names}")
-        for name in ("widths", "class_names"):
-            object.__setattr__(self, name, list(getattr(self, name)))  # as JSON gives them back
-
-    def _check_numbers(self):
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of 1 or more, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"expected a seed of 0 or more, got {self.seed}")
-        if not 0 < self.learning_rate < math.inf:
+            _check_value(field.name, getattr(self, field.name), field.metadata)
+        if self.version != Settings.version:
+            raise ValueError(
+                f"expected settings of version {Settings.version}, got {shown(self.version)}"
+            )
+        if self.learning_rate <= 0:
             raise ValueError(f"expected a positive, finite learning_rate, got {self.learning_rate}")
         is_deterministic = SYSTEMS[self.system].settings.get("noise_var", 0) is None
         if (self.noise_var is None) != is_deterministic:
             what = "no" if is_deterministic else "a"
             raise ValueError(f"{self.system} expects {what} noise variance")
+        # What has several values is checked one by one.
+        check_widths(self.widths)
+        check_names(self.class_names)
+        for name in ("widths", "class_names"):
+            object.__setattr__(self, name, list(getattr(self, name)))  # as JSON gives them back
 
     @classmethod
     def of(cls, given):
         """The given settings; what suits their system for the others; the defaults for the rest."""
         system = SYSTEMS.get(given.get("system", cls.system))
         return cls(**{**(system.settings if system else {}), **given})
+
+    def least_numbers(self):
+        """So many numbers, or more, has a checkpoint of a U-Net of these widths; of others 0."""
+        if SYSTEMS[self.system].network is not unet:
+            return 0
+        # Every level has convolutions from its width to itself, and Adam two moments of each.
+        *upper, lowest = (9 * width * width for width in self.widths)
+        return 3 * (4 * sum(upper) + lowest)
 
     def segmenter(self):
         """The untrained Segmenter that these settings describe."""
@@ -126,3 +144,45 @@ class Settings:
         """Linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter, SGDR, 2017).  (8.1)"""
         warm_up = min(1, (step + 1) / WARM_UP)
         return self.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+
+def _check_value(name, value, about):
+    """Raises ValueError on a value of another type than the setting's, or out of its range."""
+    if value is None and about["optional"]:
+        return
+    # True is an integer to Python, and so is 10**400, which is no float.
+    kind = about["kind"]
+    kinds = {float: (int, float), tuple: (list, tuple)}.get(kind, kind)
+    is_other = isinstance(value, bool) or not isinstance(value, kinds)
+    if is_other or (kind is float and not -sys.float_info.max <= value <= sys.float_info.max):
+        what = "a positive, finite" if name == "learning_rate" else KINDS[kind]
+        raise ValueError(f"expected {what} {name}, got {shown(value)}")
+    if about["choices"] and value not in about["choices"]:
+        expected = ", ".join(about["choices"])
+        raise ValueError(f"unknown {name} {shown(value)}: expected one of {expected}")
+    least, most = about["bounds"] or (value, value)
+    if value < least:
+        raise ValueError(f"expected {name} of {least} or more, got {shown(value)}")
+    if value > most:
+        raise ValueError(f"expected {name} of at most {most}, got {shown(value)}")
+
+
+def check_widths(widths):
+    """Raises ValueError on widths that no network for images of 128 x 128 pixels has."""
+    are_right = all(type(width) is int and 1 <= width <= MOST_WIDTH for width in widths)
+    if not 1 <= len(widths) <= MOST_LEVELS or not are_right:
+        raise ValueError(
+            f"expected 1 to {MOST_LEVELS} widths from 1 to {MOST_WIDTH}, got {shown(widths)}"
+        )
+
+
+def check_names(names):
+    """Raises ValueError on names that are no names of classes."""
+    are_right = all(isinstance(name, str) and 1 <= len(name) <= LONGEST_NAME for name in names)
+    if not 2 <= len(names) <= 6 or not are_right:
+        raise ValueError(f"expected the names of 2 to 6 classes, got {shown(names)}")
+
+
+def shown(value):
+    """A value in a message, short however long it is."""
+    return reprlib.repr(value)

@@ -1,5 +1,7 @@
 """The arrays that a training changes, by their path in the network, so that files can name them."""
 
+import numpy as np
+
 from ..backend import to_host, xp
 from ..layers import Parameter, Statistic
 from ..layers.paths import named
@@ -17,16 +19,38 @@ def state(segmenter):
 
 
 def restore(segmenter, arrays):
-    """Sets them all. Raises ValueError, with nothing changed, where names or shapes are others."""
-    check_shapes(arrays, state(segmenter))
+    """Sets them all. Raises ValueError, with nothing changed, on arrays that are not of it."""
+    check_shapes(describe(arrays), describe(state(segmenter)))
+    check_numbers(arrays)
     for name, holder in holders(segmenter).items():
         holder.value = xp.asarray(arrays[name])
 
 
-def check_shapes(arrays, expected):
-    """Raises ValueError, naming the first, unless both have the same names and shapes."""
-    found = {name: array.shape for name, array in arrays.items()}
-    wanted = {name: array.shape for name, array in expected.items()}
-    if found != wanted:
-        name = sorted(found.items() ^ wanted.items())[0][0]
-        raise ValueError(f"expected {name} of shape {wanted.get(name)}, got {found.get(name)}")
+def describe(arrays):
+    """name -> (shape, dtype), as files.checkpoint describes arrays before it reads them."""
+    return {n: (array.shape, array.dtype.newbyteorder("<").str) for n, array in arrays.items()}
+
+
+def check_shapes(found, wanted):
+    """Raises ValueError, naming the first, unless both have the same names, shapes and dtypes."""
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            what = f"{name[:100]} of shape and dtype"
+            raise ValueError(f"expected {what} {wanted.get(name)}, got {found.get(name)}")
+
+
+def check_numbers(arrays):
+    """Raises ValueError, naming the first, on arrays that no training leaves behind."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"expected finite numbers, got NaN or infinity in {name}")
+        # Running variances, and the squares of gradients that Adam remembers.
+        is_square = name.endswith("running_var") or name.startswith("v/")
+        if is_square and (array < 0).any():
+            raise ValueError(f"expected numbers of 0 or more, got {array.min()} in {name}")
+
+
+def is_finite(segmenter):
+    """Whether all these arrays are finite: one answer from the device, however many there are."""
+    checks = [xp.isfinite(holder.value).all() for holder in holders(segmenter).values()]
+    return bool(xp.stack(checks).all())
