@@ -272,6 +272,7 @@ def error_budget(args):
     from .studies.budget.report import report as budget_report
 
     run = runs.load(args.run)
+    # What cannot be asked, or not be written, is refused before anything is sampled.
     folder = args.out or args.run
     if args.images < 1 or args.samples < 2:
         raise ValueError(

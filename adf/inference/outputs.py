@@ -112,16 +112,17 @@ def _is_of(path, source):
 
 
 def _said(path):
-    """(description, picture) of a file; ("", None) for a link and for what is no picture."""
+    """(description, picture) of an output; ("", None) for any other file, and for a link."""
     if path.suffix not in (".png", ".tif") or path.is_symlink() or not path.is_file():
         return "", None
     try:
         with Image.open(path, formats=("PNG", "TIFF")) as picture:
             tags = getattr(picture, "tag_v2", {})
-            said = str(picture.info.get("Description") or tags.get(DESCRIPTION) or "")
+            said = str(picture.info.get("Description") or tags.get(DESCRIPTION))
             # Strangers' pictures, which may be large or damaged, are not decoded.
-            if said.startswith(SAYS):
-                picture.load()
+            if not said.startswith(SAYS):
+                return "", None
+            picture.load()
             return said, picture
     except Exception:  # whatever a stranger's file makes Pillow raise: it is not ours
         return "", None
