@@ -128,7 +128,11 @@ def test_the_table_is_there_before_a_drawing_fails(segmenter, tmp_path, monkeypa
     assert float(table(tmp_path)["Dice"]) > 0
 
 
-@pytest.mark.parametrize("name", ["a|b", "new\nline", b"im\xe9".decode("utf-8", "surrogateescape")])
+@pytest.mark.parametrize(
+    "name",
+    ["a|b", "new\nline", b"im\xe9".decode("utf-8", "surrogateescape")],
+    ids=["bar", "control", "not UTF-8"],
+)
 def test_any_name_fits_into_the_table(segmenter, tmp_path, name):
     text = evaluate(segmenter, samples(), NAMES, tmp_path, name)
     widths = {len(line) for line in text.splitlines()}

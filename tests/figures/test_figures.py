@@ -248,8 +248,9 @@ def test_no_pyplot():
         (b"im\xe9.png".decode("utf-8", "surrogateescape"), r"im\udce9.png"),
         ("a\nb\t.png", r"a\nb\t.png"),
         ("Hefe Größe µ.png", "Hefe Größe µ.png"),
-        ("😀", r"\U0001f600"),
+        ("\U00020000.png", r"\U00020000.png"),
     ],
+    ids=["CJK", "not UTF-8", "control", "Latin", "beyond 16 bits"],
 )
 def test_what_the_font_lacks_is_escaped(title, shown, tmp_path):
     """A warning of matplotlib would be an error here, and what is no character one at any time."""
