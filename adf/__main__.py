@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,10 +11,13 @@ from tqdm import tqdm
 
 from . import __version__, figures, runs
 from .engine.threads import thread_count
+from .evaluation.data import data_name, parse_names, samples_for
 from .evaluation.evaluate import evaluate as evaluate_samples
-from .files.atomic import atomic_write
+from .files.atomic import atomic_write, remove_stale
 from .files.image_file import read_image
-from .inference.outputs import outputs, write_prediction
+from .files.together import check_writable
+from .inference.inputs import find_images, places
+from .inference.outputs import Guard, outputs, write_prediction
 from .inference.predict import predict as predict_image
 from .runs.settings import DATA_HELP, Settings
 
@@ -30,6 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv=None):
+    never_fail_to_print()
     args = parser().parse_args(argv)
     try:
         return args.command(args)
@@ -40,6 +45,16 @@ def main(argv=None):
         return fail(f"not enough memory ({reason}): a smaller image or --batch-size needs less")
     except KeyboardInterrupt:
         return fail("interrupted", 130)
+
+
+def never_fail_to_print():
+    """What a console cannot show is escaped; where there is no console nothing is shown."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def fail(error, status=2):
@@ -88,6 +103,10 @@ def add_evaluate(commands):
     p = commands.add_parser("evaluate", help="the table of metrics, and the figures")
     p.add_argument("run", type=Path, metavar="RUN")
     p.add_argument("--data", default="synthetic", help=DATA_HELP)
+    indices = "its labels are indices of that many classes; default: as the run was trained"
+    p.add_argument("--classes", type=int, metavar="K", help=indices)
+    names = "what its classes 0, 1, ... are called in the run, as in background,trap,cell"
+    p.add_argument("--class-names", metavar="NAMES", help=names)
     p.set_defaults(command=evaluate)
 
 
@@ -95,9 +114,13 @@ def add_predict(commands):
     what = "for each NAME: NAME_labels.png, NAME_std.tif, NAME_overview.png"
     p = commands.add_parser("predict", help=what)
     p.add_argument("run", type=Path, metavar="RUN")
-    formats = ".png, .tif, .npy or .pt; any size"
+    formats = (
+        "images (.png, .tif, .npy or .pt; any size), folders of them, or patterns such as *.tif"
+    )
     p.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help=formats)
     p.add_argument("--out", default=Path("predictions"), type=Path, metavar="FOLDER")
+    anew = "replace files that are there, whoever wrote them, but no image of this call"
+    p.add_argument("--overwrite", action="store_true", help=anew)
     p.set_defaults(command=predict)
 
 
@@ -164,62 +187,80 @@ def train(args):
 
 def evaluate(args):
     run = runs.load(args.run)
-    source = runs.open_data(run, args.data)
-    samples = source.test(run.settings.seed)
-    folder = args.run / ("evaluate-" + Path(args.data).resolve().name.replace(":", "-"))
+    names = args.class_names and parse_names(args.class_names)
+    samples = samples_for(run.settings, args.data, args.classes, names)
+    # Whether they were trained on is known of the run's own data alone.
+    if not same_data(args.data, run.settings.data):
+        samples = [sample._replace(trained_on=False) for sample in samples]
+    folder = args.run / f"evaluate-{data_name(args.data)}"
+    check_writable(folder)
     folder.mkdir(exist_ok=True)
-    print(evaluate_samples(run.segmenter, samples, source.class_names, folder, args.data))
+    known = run.settings.class_names
+    print(evaluate_samples(run.segmenter, samples, known, folder, args.data))
+    print(f"this table is in {folder / 'metrics.csv'} and metrics.md, too")
     print(f"look at {folder / 'overview.png'}, reliability.png and sparsification.png")
     return 0
 
 
+def same_data(one, other):
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
+
+
 def predict(args):
     run = runs.load(args.run)
-    check_names(args.images, args.out)
+    jobs, guard = plan(args)
     # One image that cannot be read or written does not keep the others from their predictions.
     status = 0
     written = 0
-    alone = len(args.images) == 1
-    for path in tqdm(args.images, unit=" images", desc="predict", disable=alone):
+    for job in tqdm(jobs, unit=" images", desc="predict", disable=len(jobs) == 1):
         try:
-            image = read_image(path)
-            prediction = predict_image(run.segmenter, image[None, None])
-            write_prediction(args.out, path.stem, image, prediction, run.settings.class_names)
+            predict_one(run, guard, *job)
             written += 1
-            if min(image.shape) > LARGE:
-                tqdm.write(f"{path} is {image.shape[0]} x {image.shape[1]}: {SCALE_HINT}")
         except (ValueError, OSError) as error:
             status = fail(error)
         except MemoryError:
-            status = fail(f"{path}: not enough memory for an image of this size")
+            status = fail(f"{job[0]}: not enough memory for an image of this size")
     if written:
         print(f"look at {args.out}")
     return status
 
 
-def check_names(images, out):
-    """Raises ValueError where an output would overwrite another, or what lies beside an image."""
-    # All outputs lie in one folder, by the names of their images.
-    names = [path.stem for path in images]
-    twice = sorted(name for name in set(names) if names.count(name) > 1)
-    if twice:
-        raise ValueError(
-            f"expected images of different names, got {twice[0]} twice: "
-            "one would overwrite the other"
-        )
-    for path in images:
-        beside = path.resolve().parent == out.resolve()
-        there = [p for p in outputs(out, path.stem) if beside and p.exists()]
-        if there:
-            raise ValueError(
-                f"{there[0]} lies beside its image and may be yours: "
-                "move it, or choose another --out"
-            )
+def plan(args):
+    """(jobs, guard): the images, with the folder and name of the outputs of each.
+
+    What would be lost, or cannot be written, is refused here, before the first prediction.
+    """
+    images, skipped = find_images(args.images)
+    if skipped:
+        print(f"{skipped} other files skipped, no images or predictions themselves")
+    jobs = [(image, *place) for image, place in zip(images, places(images, args.out), strict=True)]
+    guard = Guard(images, args.overwrite)
+    for image, folder, name in jobs:
+        guard.check(image, outputs(folder, name))
+    # What killed calls have left in these folders is removed.
+    for folder in {folder for _, folder, _ in jobs}:
+        check_writable(folder)
+        if folder.is_dir():
+            remove_stale(folder)
+    return jobs, guard
+
+
+def predict_one(run, guard, path, folder, name):
+    """Reads an image, predicts it and writes the three files, if they may be written."""
+    image = read_image(path)
+    prediction = predict_image(run.segmenter, image[None, None])
+    guard.check(path, outputs(folder, name))  # once more: some minutes may have passed
+    names = run.settings.class_names
+    guard.written(write_prediction(folder, name, image, prediction, names, path))
+    if min(image.shape) > LARGE:
+        tqdm.write(f"{path} is {image.shape[0]} x {image.shape[1]}: {SCALE_HINT}")
 
 
 def compare(args):
     from .studies import comparison
 
+    for folder in (args.runs, args.out):
+        check_writable(folder)  # said now, not after hours
     if args.tune:
         comparison.tune(args.runs.parent / "tune", args.out)
     else:
@@ -231,7 +272,14 @@ def error_budget(args):
     from .studies.budget.report import report as budget_report
 
     run = runs.load(args.run)
+    # What cannot be asked, or not be written, is refused before anything is sampled.
     folder = args.out or args.run
+    if args.images < 1 or args.samples < 2:
+        raise ValueError(
+            "expected --images of 1 or more and --samples of 2 or more, "
+            f"got {args.images} and {args.samples}"
+        )
+    check_writable(folder)
     report, figure = budget_report(run, args.images, args.samples)
     folder.mkdir(parents=True, exist_ok=True)
     figures.save(figure, folder / "error_budget.png")
@@ -246,8 +294,10 @@ def verify(args):
         from .studies.verification import SAMPLES, verify  # needs mpmath, which nothing else does
     except ModuleNotFoundError as error:
         return fail(f"verify needs the package {error.name}: pip install {error.name}")
-    if not args.out.resolve().parent.is_dir():  # said now, not after a minute
-        raise ValueError(f"expected --out to lie in a folder that exists, got {args.out}")
+    # What cannot be written is said now, not after a minute.
+    if not args.out.resolve().parent.is_dir() or args.out.is_dir():
+        raise ValueError(f"expected --out to be a file in a folder that exists, got {args.out}")
+    check_writable(args.out.resolve().parent)
     # The table is written whatever it says; a row outside its bound is an error of its own.
     start = time.perf_counter()
     report = verify(SAMPLES)

@@ -302,24 +302,213 @@ def test_predict_goes_on_after_a_bad_image(trained, tmp_path, capsys):
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
-def test_predict_refuses_two_images_of_one_name(trained, tmp_path, capsys):
-    assert "overwrite" in refused(
-        capsys, "predict", trained, "x/a.png", "y/a.tif", "--out", tmp_path / "out"
-    )
+def predicts(*args):
+    return main(["predict", *map(str, args)])
 
 
-def test_predict_overwrites_nothing_beside_the_image(trained, tmp_path, capsys):
-    """NAME_labels.png is the obvious name for a user's own truth.
-
-    In a folder of results a second run replaces such files.
-    """
-    a, b = pictures(tmp_path)[:2]
-    (tmp_path / "a_labels.png").write_bytes(b"the user's own")
-    assert "may be yours" in refused(capsys, "predict", trained, a, "--out", tmp_path)
-    assert (tmp_path / "a_labels.png").read_bytes() == b"the user's own"
-    assert main(["predict", str(trained), str(b), "--out", str(tmp_path)]) == 0
+def test_predict_keeps_two_images_of_one_name_apart(trained, tmp_path):
+    image = pictures(tmp_path)[0]
+    for site in ("siteA", "siteB"):
+        (tmp_path / site).mkdir()
+        (tmp_path / site / "a.png").write_bytes(image.read_bytes())
+    out = tmp_path / "out"
     for _ in range(2):
-        assert main(["predict", str(trained), str(b), "--out", str(tmp_path / "out")]) == 0
+        assert predicts(trained, tmp_path / "siteA", tmp_path / "siteB", "--out", out) == 0
+    found = {str(path.relative_to(out)) for path in out.rglob("*_*")}
+    kinds = ("labels.png", "std.tif", "overview.png")
+    assert found == {f"{site}/a_{kind}" for site in ("siteA", "siteB") for kind in kinds}
+
+
+def test_predict_takes_folders_and_patterns(trained, tmp_path, capsys):
+    pictures(tmp_path)
+    for name in ("notes.txt", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"")
+    assert predicts(trained, tmp_path / "[ab].p*", tmp_path, "--out", tmp_path / "out") == 0
+    assert len(list((tmp_path / "out").iterdir())) == 18
+    assert "2 other files skipped" in capsys.readouterr().out
+    # The outputs beside their images are no images to the next call.
+    for skipped in (2, 20):
+        assert predicts(trained, tmp_path, "--out", tmp_path) == 0
+        assert f"{skipped} other files skipped" in capsys.readouterr().out
+
+
+def test_predict_overwrites_nothing_that_it_did_not_write(trained, tmp_path, capsys):
+    """NAME_labels.png is the obvious name for a user's own truth, here or in another folder."""
+    a, b = pictures(tmp_path)[:2]
+    for out in (tmp_path, tmp_path / "labels"):
+        out.mkdir(exist_ok=True)
+        (out / "a_labels.png").write_bytes(b"the user's own")
+        line = refused(capsys, "predict", trained, b, a, "--out", out)
+        assert "may be yours" in line and "--overwrite" in line
+        assert (out / "a_labels.png").read_bytes() == b"the user's own"
+        assert len(list(out.glob("*_*"))) == 1  # refused before b was predicted
+        for _ in range(2):
+            assert predicts(trained, b, "--out", out) == 0
+        assert predicts(trained, a, "--out", out, "--overwrite") == 0
+        assert Image.open(out / "a_labels.png").size == (70, 50)
+
+
+def test_predict_does_not_overwrite_an_image_of_the_same_call(trained, tmp_path, capsys):
+    a = pictures(tmp_path)[0]
+    (tmp_path / "a_labels.png").write_bytes(a.read_bytes())
+    args = ("predict", trained, a, tmp_path / "a_labels.png", "--out", tmp_path, "--overwrite")
+    assert "of this very call" in refused(capsys, *args)
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError("no"), OSError("no")])
+def test_what_fails_while_drawing_leaves_no_file(error, trained, tmp_path, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    image = pictures(tmp_path)[0]
+    monkeypatch.setattr("adf.figures.overview", fail)
+    refused(capsys, "predict", trained, image, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+STRANGE = (b"im\xe9.png", "细胞.png".encode(), b"a\nb.png", b"z.png")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+def test_any_name_is_predicted_whatever_the_console_can_print(trained, tmp_path, encoding):
+    content = pictures(tmp_path)[0].read_bytes()
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in STRANGE:
+        Path(os.fsdecode(os.fsencode(images) + b"/" + name)).write_bytes(content)
+    # A large one, whose name is printed beside a hint, and a damaged one, named in an error.
+    np.save(images / "大.npy", np.random.default_rng(0).normal(size=(257, 257)))
+    (images / "é.png").write_bytes(b"damaged")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    program = ("-W", "error", "-m", "adf")
+    command = ("predict", trained, images, "--out", tmp_path / "out")
+    done = process(*command, program=program, env=environment)
+    errors = done.communicate()[1]
+    assert done.returncode == 2 and "Traceback" not in errors and "Warning" not in errors
+    assert errors.count("adf: error:") == 1
+    assert len(list((tmp_path / "out").iterdir())) == 3 * 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_prediction_leaves_whole_sets_only(number, trained, tmp_path):
+    image = pictures(tmp_path)[0]
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(200):
+        (images / f"{i}.png").write_bytes(image.read_bytes())
+    out = tmp_path / "out"
+    running = process("predict", trained, images, "--out", out)
+    while running.poll() is None and not (out.is_dir() and len(list(out.iterdir())) > 3):
+        time.sleep(0.01)
+    running.send_signal(number)
+    running.communicate()
+    assert running.returncode == (130 if number == signal.SIGINT else -number)
+    found = [path.name for path in out.iterdir()]
+    assert 0 < len(found) < 600 and len(found) == 3 * len({n.split("_")[0] for n in found})
+    assert not any(name.endswith(".tmp") for name in found)
+
+
+def test_predict_removes_what_a_killed_call_left(trained, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".adf-999999999-0123456789abcdef.tmp").write_bytes(b"half")
+    assert predicts(trained, pictures(tmp_path)[0], "--out", out) == 0
+    assert len(list(out.iterdir())) == 3
+
+
+def labelled_folder(folder, size, count=2, classes=2):
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        np.save(folder / "images" / f"{i}.npy", rng.normal(size=size))
+        np.save(folder / "labels" / f"{i}.npy", rng.integers(0, classes, size))
+
+
+def tables(run):
+    """The numbers of metrics.csv, by the folders they lie in."""
+    found = {}
+    for path in run.glob("evaluate-*/metrics.csv"):
+        lines = path.read_text(encoding="utf-8").splitlines()[1:]
+        found[path.parent.name] = dict(line.rsplit(",", 1) for line in lines)
+    return found
+
+
+def test_evaluate_tells_folders_of_one_name_apart_and_keeps_the_table(trained, tmp_path, capsys):
+    names = ("--class-names", "background,trap,cell")
+    for site, size in (("siteA", (200, 131)), ("siteB", (40, 255))):
+        labelled_folder(tmp_path / site / "cells", size, classes=3)
+        data = ("--data", str(tmp_path / site / "cells"))
+        assert main(["evaluate", str(trained), *data, *names]) == 0
+    printed = capsys.readouterr().out
+    found = tables(trained)
+    cells = sorted(name for name in found if name.startswith("evaluate-cells-"))
+    assert len(cells) == 2 and found[cells[0]] != found[cells[1]]
+    for name in cells:
+        assert (trained / name / "metrics.md").read_text(encoding="utf-8").strip() in printed
+        assert f"| {float(found[name]['Dice cell']):.4f} |" in printed
+
+
+def test_evaluate_refuses_classes_it_does_not_know_with_both_lists(trained, tmp_path, capsys):
+    labelled_folder(tmp_path / "cells", (20, 20), classes=3)
+    data = ("evaluate", trained, "--data", tmp_path / "cells")
+    line = refused(capsys, *data, "--classes", 3)
+    assert "background, trap, cell" in line and "background, class 1, class 2" in line
+    assert "background, yeast" in refused(capsys, *data, "--class-names", "background,yeast")
+
+
+def test_evaluate_prints_and_writes_whatever_the_console_can_print(trained, tmp_path):
+    folder = tmp_path / "細胞"
+    labelled_folder(folder, (20, 20))
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    options = ("--data", folder, "--class-names", "background,cell")
+    done = process("evaluate", trained, *options, program=("-m", "adf"), env=environment)
+    assert "Traceback" not in done.communicate()[1] and done.returncode == 0
+    assert any(name.startswith("evaluate-細胞-") for name in tables(trained))
+
+
+def test_one_image_is_no_validation_and_train_says_so(tmp_path, capsys):
+    labelled_folder(tmp_path / "one", (40, 40), count=1)
+    run = tmp_path / "run"
+    assert main(["train", *QUICK, "--data", str(tmp_path / "one"), "--out", str(run)]) == 0
+    assert re.search(r"of these trained on\s*\|\s*1 ", capsys.readouterr().out)
+    assert main(["evaluate", str(run), "--data", str(tmp_path / "one")]) == 0
+    assert "of these trained on" in capsys.readouterr().out
+    labelled_folder(tmp_path / "others", (40, 40), count=1)
+    assert main(["evaluate", str(run), "--data", str(tmp_path / "others")]) == 0
+    assert "of these trained on" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--images", "0"), ("--images", "-1"), ("--samples", "0"), ("--samples", "1")],
+)
+def test_budget_of_nothing_is_refused(options, trained, capsys):
+    assert "expected --images of 1 or more" in refused(capsys, "budget", trained, *options)
+
+
+COMMANDS = {
+    "budget": lambda run, place: ("budget", run, "--out", place),
+    "compare": lambda run, place: ("compare", "--out", place, "--runs", run / "compare"),
+    "compare runs": lambda run, place: ("compare", "--runs", place, "--out", run / "compare"),
+    "predict": lambda run, place: ("predict", run, run / "overview.png", "--out", place),
+    "verify": lambda run, place: ("verify", "--out", place / "file.md"),
+    "verify to a folder": lambda run, place: ("verify", "--out", place.parent),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_cannot_be_written_is_refused_before_any_work(
+    command, trained, tmp_path, capsys, monkeypatch
+):
+    for work in ("adf.inference.predict.predict", "adf.runs.run.train_step"):
+        monkeypatch.setattr(work, lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr("adf.__main__.predict_image", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr("adf.studies.budget.report.measure", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr("adf.studies.verification.verify", lambda *_: pytest.fail("worked"))
+    (tmp_path / "file").write_bytes(b"")
+    refused(capsys, *COMMANDS[command](trained, tmp_path / "file"))
+    assert (tmp_path / "file").read_bytes() == b""
 
 
 def test_predict_on_a_full_disk_leaves_nothing(trained, tmp_path):

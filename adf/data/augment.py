@@ -28,26 +28,6 @@ def random_crop(sample: Sample, rng) -> tuple[np.ndarray, np.ndarray]:
     return crop.image, crop.labels
 
 
-def grid(sample: Sample) -> list[Sample]:
-    """As many whole crops as fit side by side into the sample, centred, at least one.
-
-    What is left over at the edges is dropped. A sample smaller than a crop is first reflected at
-    its edges. Several crops are named NAME (row, column), counted from 0; a single one keeps NAME.
-    """
-    sample = _reflected(sample)
-    rows, columns = (length // SIDE for length in sample.image.shape)
-    # Half of what is left over lies before the first crop, so that the grid is centred.
-    top, left = (length % SIDE // 2 for length in sample.image.shape)
-    places = [(i, j) for i in range(rows) for j in range(columns)]
-    crops = [_cut(sample, top + SIDE * i, left + SIDE * j) for i, j in places]
-    if len(crops) == 1:
-        return crops
-    return [
-        crop._replace(name=f"{crop.name} {place}")
-        for crop, place in zip(crops, places, strict=True)
-    ]
-
-
 def augment(images, labels, kind, rng):
     """Images (N, 1, H, H) and labels (N, H, H), changed image by image, each change as likely.
 

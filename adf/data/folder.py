@@ -17,6 +17,10 @@ from ..files.image_file import read_image, read_labels
 from ..gaussian import normalise
 from .sample import SPLITS, Sample
 
+# Files and folders that file managers leave beside images, in lower case. Hidden ones need no list.
+LITTER = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "@eadir"}
+LITTER |= {"__macosx", "$recycle.bin", "#recycle", "lost+found", "system volume information"}
+
 
 def parts(path, inside: str) -> dict[str, Path]:
     """Split -> folder that holds `inside`/.
@@ -65,12 +69,14 @@ def read_folder(folder, classes: int | None = None) -> list[Sample]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Name -> file, without hidden files.
+    """Name -> file, without hidden files and the litter of file managers.
 
-    Files of unknown formats are among them and fail when read: no image is missed silently.
+    Files of other unknown formats are among them and fail when read: no image is missed silently.
     """
     files: dict[str, Path] = {}
     for file in sorted(folder.glob("[!.]*")):
+        if file.name.lower() in LITTER:
+            continue
         if file.stem in files:
             raise ValueError(
                 f"{file}: expected one file of that name, got {files[file.stem].name} too; a copy?"

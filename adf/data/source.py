@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from . import synthetic, yeast
-from .augment import augment, grid, random_crop
+from .augment import augment, random_crop
 from .folder import class_names, parts, read_folder
 from .sample import Sample, fingerprint
 
@@ -151,7 +151,9 @@ class SyntheticSet(Finite):
         self.splits = {"train": train, "val": val, "test": range(val_end, count) or val}
 
     def split(self, name):
-        return _drawn(self.splits[name])
+        samples = _drawn(self.splits[name])
+        serves_twice = name != "train" and self.splits[name] == self.splits["train"]
+        return [s._replace(trained_on=True) for s in samples] if serves_twice else samples
 
     def fingerprint(self):
         return {"name": self.name}  # which says all, and costs no drawing
@@ -176,32 +178,33 @@ class YeastFolder(Finite):
 class ImageFolder(Finite):
     """images/ and labels/, in train/, val/ and test/ where the folder has them.
 
-    It is validated and tested on whole crops.
+    It is validated and tested on whole images, whatever their sizes.
     """
 
     def __init__(self, path, classes=None, augment="flip"):
         super().__init__(path, augment)
         self.class_names = class_names(classes)
         folders = parts(path, "images") or {"train": path}
-        splits = _filled(**{split: read_folder(part, classes) for split, part in folders.items()})
-        held_out = {
-            split: [crop for sample in splits[split] for crop in grid(sample)]
-            for split in ("val", "test")
-        }
-        self.splits = splits | held_out
+        samples = {split: read_folder(part, classes) for split, part in folders.items()}
+        self.splits = _filled(**samples)
 
 
 def _filled(train=(), val=(), test=()):
     """All three splits; only labelled images train, and an empty val or test borrows from another.
 
     Without val, every fifth labelled training image validates; it is not trained on, if others are
-    left. Without test, val tests, too.
+    left. Without test, val tests, too. What is trained on and held out at once is marked.
     """
     labelled = [sample for sample in train if sample.labels is not None]
     if train and not val:
         val = labelled[::5] or train
         labelled = [sample for i, sample in enumerate(labelled) if i % 5] or labelled
-    return {"train": labelled, "val": val or test, "test": test or val}
+    seen = {id(sample) for sample in labelled}
+    val, test = (
+        [sample._replace(trained_on=id(sample) in seen) for sample in samples]
+        for samples in (val or test, test or val)
+    )
+    return {"train": labelled, "val": val, "test": test}
 
 
 def _draw(count, seed, start=0):

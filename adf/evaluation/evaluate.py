@@ -1,63 +1,114 @@
-"""A segmenter on held-out images: the table of metrics, and the figures."""
+"""A segmenter on held-out images, of any sizes: the table of metrics, and the figures."""
 
+import csv
+import io
+import itertools
+import math
 import time
+from collections import Counter
 
 import numpy as np
 from tqdm import tqdm
 
 from .. import figures
+from ..files.atomic import atomic_write
 from ..files.tables import markdown_table
 from ..inference.predict import concatenate, predict
 from ..segmenter import Prediction
-from .metrics import reliability
-from .rankings import sparsification
-from .scores import scores
+from .scores import Tally
 
-CHUNK = 8  # images predicted between two movements of the progress bar
+CHUNK = 8  # images of one size that are predicted at once,
+CHUNK_PIXELS = 1 << 19  # or fewer, if they have more pixels
 SHOWN = 4  # images in an overview
 
 
 def evaluate(segmenter, samples, class_names, folder, name):
-    """Predicts the samples and writes the figures into the folder  -> the metrics as Markdown."""
-    prediction, seconds = predict_samples(segmenter, samples)
-    row = {"data": name, "images": len(samples)}
-    # Metrics need labels, and the count of boxes needs boxes: images may have either, both or none.
-    labelled = [i for i, s in enumerate(samples) if s.labels is not None]
-    if labelled:
-        labels = np.stack([samples[i].labels for i in labelled])
-        row |= _scored(labels, rows_of(prediction, labelled), class_names, folder)
-    right, boxes = boxes_with_right_majority(samples, prediction.labels, len(class_names))
-    if boxes:
-        row["boxes right"] = f"{right} of {boxes}"
-    row["ms per image"] = f"{1000 * seconds / len(samples):.0f}"
-    picture = overview(samples, prediction, class_names, spread(len(samples)))
+    """Predicts the samples, writes table and figures into the folder  -> the table as Markdown.
+
+    Whole images are measured, all pixels alike. The table is there as metrics.csv and metrics.md,
+    too, and that before anything is drawn.
+    """
+    tally = Tally()
+    right = 0
+    boxes = 0
+    seconds = 0.0
+    shown = spread(samples)
+    kept = {}
+    # Of a prediction its counts are kept, and of a few images what is drawn.
+    for i, (prediction, taken) in enumerate(predict_samples(segmenter, samples)):
+        sample = samples[i]
+        if sample.labels is not None:
+            std = prediction.class_std.mean(axis=1)
+            tally.add(sample.labels[None], prediction.probabilities, prediction.entropy, std)
+        found = boxes_with_right_majority([sample], prediction.labels, len(class_names))
+        right += found[0]
+        boxes += found[1]
+        seconds += taken
+        if i in shown:
+            kept[i] = prediction
+    row = _about(samples, name) | (tally.scores(class_names) if tally else {})
+    row |= {"boxes right": f"{right} of {boxes}"} if boxes else {}
+    table = _write(row | {"ms per image": f"{1000 * seconds / len(samples):.0f}"}, folder)
+    _draw(tally, [samples[i] for i in shown], [kept[i] for i in shown], class_names, folder)
+    return table
+
+
+def _about(samples, name):
+    """The first rows of the table: what was measured."""
+    row = {"data": "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))}
+    row["images"] = len(samples)
+    # What is measured on images of the training says little of others, so it has to be said.
+    trained_on = sum(sample.trained_on for sample in samples)
+    row |= {"of these trained on": trained_on} if trained_on else {}
+    labelled = sum(sample.labels is not None for sample in samples)
+    row |= {"of these with labels": labelled} if 0 < labelled < len(samples) else {}
+    return row
+
+
+def _write(row, folder):
+    """metrics.csv, with all digits, and metrics.md  -> the text of the latter."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("metric", "value"), *row.items()])
+    table = markdown_table([{"": key, "value": value} for key, value in row.items()])
+    for file_name, content in (("metrics.csv", text.getvalue()), ("metrics.md", table + "\n")):
+        with atomic_write(folder / file_name) as file:
+            file.write(content.encode())
+    return table
+
+
+def _draw(tally, samples, predicted, class_names, folder):
+    """The curves of all labelled pixels, and the pictures of some samples of one size."""
+    if tally:
+        figures.save(figures.reliability(tally.reliability()), folder / "reliability.png")
+        figures.save(figures.sparsification(tally.sparsification()), folder / "sparsification.png")
+    picture = overview(samples, concatenate(predicted, np), class_names, range(len(samples)))
     figures.save(picture, folder / "overview.png")
-    return markdown_table([{"": key, "value": value} for key, value in row.items()])
-
-
-def _scored(labels, prediction, class_names, folder):
-    """All metrics, a dict; their curves are written into the folder."""
-    probabilities = prediction.probabilities
-    calibration = reliability(labels, probabilities)
-    ranking = sparsification(labels != prediction.labels, prediction.entropy)
-    figures.save(figures.reliability(calibration), folder / "reliability.png")
-    figures.save(figures.sparsification(ranking), folder / "sparsification.png")
-    std = prediction.class_std.mean(axis=1)
-    return scores(labels, probabilities, prediction.entropy, std, class_names)
 
 
 def predict_samples(segmenter, samples):
-    """The Prediction for all the samples, with progress, and the seconds it took."""
-    parts = []
-    seconds = 0.0
+    """Yields (Prediction, seconds) for one sample after the other, with progress."""
     with tqdm(total=len(samples), unit=" images", desc="predict") as bar:
-        for start in range(0, len(samples), CHUNK):
-            images = np.stack([s.image for s in samples[start : start + CHUNK]])[:, None]
+        for chunk in _chunks(samples):
+            images = np.stack([s.image for s in chunk])[:, None]
             begin = time.perf_counter()
-            parts.append(predict(segmenter, images))
-            seconds += time.perf_counter() - begin
-            bar.update(len(images))
-    return concatenate(parts, np), seconds
+            prediction = predict(segmenter, images)
+            seconds = time.perf_counter() - begin
+            for i in range(len(chunk)):
+                yield rows_of(prediction, [i]), seconds / len(chunk)
+            bar.update(len(chunk))
+
+
+def _chunks(samples):
+    """Neighbours of one size, a few at a time: together they keep all cores busy."""
+    start = 0
+    while start < len(samples):
+        shape = samples[start].image.shape
+        most = max(1, min(CHUNK, CHUNK_PIXELS // math.prod(shape)))
+        alike = itertools.takewhile(
+            lambda s, shape=shape: s.image.shape == shape, samples[start : start + most]
+        )
+        yield (chunk := list(alike))
+        start += len(chunk)
 
 
 def rows_of(prediction, rows):
@@ -78,9 +129,13 @@ def overview(samples, prediction, class_names, rows):
     )
 
 
-def spread(count):
-    """Indices of up to SHOWN samples, evenly spread."""
-    return [round(i) for i in np.linspace(0, count - 1, min(SHOWN, count))]
+def spread(samples):
+    """Indices of up to SHOWN samples, evenly spread over those of the most frequent size."""
+    shapes = [sample.image.shape for sample in samples]
+    frequent = Counter(shapes).most_common(1)[0][0]
+    alike = [i for i, shape in enumerate(shapes) if shape == frequent]
+    places = np.linspace(0, len(alike) - 1, min(SHOWN, len(alike)))
+    return [alike[round(place)] for place in places]
 
 
 def boxes_with_right_majority(samples, labels, classes):
@@ -106,10 +161,18 @@ def boxes_with_right_majority(samples, labels, classes):
 def inscribed_ellipse(box, shape):
     """The pixels (H, W) whose centres lie in the ellipse that touches the box from within.
 
-    box: x0 y0 x1 y1.
+    box: x0 y0 x1 y1. A box so small that there is none has the pixel in which its own centre lies.
     """
     x0, y0, x1, y1 = (float(edge) for edge in box)
+    x = (x0 + x1) / 2
+    y = (y0 + y1) / 2
     rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
-    across = (columns - (x0 + x1) / 2) / ((x1 - x0) / 2)
-    down = (rows - (y0 + y1) / 2) / ((y1 - y0) / 2)
-    return across**2 + down**2 <= 1
+    # A box without width or height has no ellipse to divide by.
+    inside = np.zeros(shape, bool)
+    if x1 != x0 and y1 != y0:
+        across = (columns - x) / ((x1 - x0) / 2)
+        down = (rows - y) / ((y1 - y0) / 2)
+        inside = across**2 + down**2 <= 1
+    if not inside.any() and 0 <= y < shape[0] and 0 <= x < shape[1]:
+        inside[int(y), int(x)] = True
+    return inside

@@ -108,6 +108,17 @@ def reliability(labels, probabilities, bins=15):
     return Reliability(*(ratio(total, count) for total in sums), count)
 
 
+def merged(curves):
+    """The Reliability of all the pixels of several, which have the same bins."""
+    count = np.sum([curve.count for curve in curves], axis=0)
+    # Sums are put together, not means; those of an empty bin are 0, not NaN.
+    sums = (
+        np.sum([np.where(c.count > 0, getattr(c, mean), 0) * c.count for c in curves], axis=0)
+        for mean in ("confidence", "accuracy")
+    )
+    return Reliability(*(ratio(total, count) for total in sums), count)
+
+
 def ece(labels, probabilities, bins=15):
     """Expected calibration error of the called class: sum_b n_b / n |accuracy_b - confidence_b|.
 

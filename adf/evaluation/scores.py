@@ -1,9 +1,9 @@
-"""All metrics of a segmentation, in one table row."""
+"""All metrics of a segmentation, in one table row, gathered image by image."""
 
 import numpy as np
 
-from .metrics import brier, check_probabilities, confusion, dice, ece, iou, nll
-from .rankings import auroc, ause, risk_coverage
+from .metrics import brier, check_probabilities, confusion, dice, iou, merged, nll, reliability
+from .rankings import auroc, ause, risk_coverage, sparsification
 
 
 def scores(labels, probabilities, entropy, std, class_names=None):
@@ -13,23 +13,64 @@ def scores(labels, probabilities, entropy, std, class_names=None):
     probabilities: (N, K, H, W), or both with more or fewer axes behind; entropy and std, of the
     shape of the labels, are the uncertainties by which AUSE, AUROC and AURC rank the pixels.
     """
-    labels, probabilities = check_probabilities(labels, probabilities)
-    classes = probabilities.shape[1]
-    names = range(classes) if class_names is None else class_names
-    predicted = probabilities.argmax(axis=1)
-    wrong = predicted != labels
-    # The metrics of the called classes come first, then those of the probabilities.
-    found = _overlaps(confusion(labels, predicted, classes), names)
-    return found | {
-        "NLL": nll(labels, probabilities),
-        "Brier": brier(labels, probabilities),
-        "ECE": ece(labels, probabilities),
-        "AUSE": ause(wrong, entropy),
-        "AUROC": auroc(wrong, entropy),
-        "AURC": risk_coverage(wrong, entropy).aurc,
-        "AUSE std": ause(wrong, std),
-        "AUROC std": auroc(wrong, std),
-    }
+    tally = Tally()
+    tally.add(labels, probabilities, entropy, std)
+    return tally.scores(class_names)
+
+
+class Tally:
+    """What all metrics need to know of images of any sizes, which are added one after the other.
+
+    All pixels count alike. Sums are kept, and of every pixel only by what it is ranked.
+    """
+
+    def __init__(self):
+        self.counts = 0  # the confusion matrix
+        self.nll = 0.0  # the sums over all pixels
+        self.brier = 0.0
+        self.curves = []  # the Reliability of each
+        self.ranked = []  # (wrong, entropy, std) of each
+
+    def add(self, labels, probabilities, entropy, std):
+        """Arguments as those of `scores`."""
+        labels, probabilities = check_probabilities(labels, probabilities)
+        predicted = probabilities.argmax(axis=1)
+        self.counts = self.counts + confusion(labels, predicted, probabilities.shape[1])
+        self.nll += labels.size * nll(labels, probabilities)
+        self.brier += labels.size * brier(labels, probabilities)
+        self.curves.append(reliability(labels, probabilities))
+        self.ranked.append([np.ravel(a) for a in (predicted != labels, entropy, std)])
+
+    def __bool__(self):
+        return bool(self.ranked)
+
+    def reliability(self):
+        return merged(self.curves)
+
+    def sparsification(self):
+        wrong, entropy, _ = self._rankings()
+        return sparsification(wrong, entropy)
+
+    def _rankings(self):
+        """wrong, entropy and std of all pixels."""
+        return [np.concatenate(arrays) for arrays in zip(*self.ranked, strict=True)]
+
+    def scores(self, class_names=None):
+        """Every metric, as the function `scores` gives them."""
+        pixels = self.counts.sum()
+        wrong, entropy, std = self._rankings()
+        # The metrics of the called classes come first, then those of the probabilities.
+        names = range(len(self.counts)) if class_names is None else class_names
+        return _overlaps(self.counts, names) | {
+            "NLL": float(self.nll / pixels),
+            "Brier": float(self.brier / pixels),
+            "ECE": self.reliability().ece,
+            "AUSE": ause(wrong, entropy),
+            "AUROC": auroc(wrong, entropy),
+            "AURC": risk_coverage(wrong, entropy).aurc,
+            "AUSE std": ause(wrong, std),
+            "AUROC std": auroc(wrong, std),
+        }
 
 
 def _overlaps(counts, names):

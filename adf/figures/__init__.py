@@ -15,11 +15,12 @@ from .pictures import overview
 __all__ = ["overview", "reliability", "risk_coverage", "save", "sparsification"]
 
 
-def save(figure, file, dpi=120):
+def save(figure, file, dpi=120, description=None):
     """Writes the figure as PNG into a file, or under a path, where it is whole or not there.
 
-    Equal figures give equal bytes.
+    Equal figures give equal bytes. description: what the file says of itself.
     """
     target = contextlib.nullcontext(file) if hasattr(file, "write") else atomic_write(file)
+    metadata = {"Software": None, "Description": description}
     with target as out:
-        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(out, format="png", dpi=dpi, metadata=metadata)

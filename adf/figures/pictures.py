@@ -1,8 +1,11 @@
 """The four pictures of the slides, for every image a row."""
 
+import functools
+
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
@@ -32,6 +35,7 @@ def overview(
     probability; each column has one scale, from 0 to its maximum. Returns the Figure.
     """
     images, labels = _checked(images, labels, prediction, class_names, titles)
+    class_names = [drawable(name) for name in class_names]
     figure, panels, footers = _grid(*images.shape)
     second_header = "image (no truth given)" if labels is None else "misclassified pixels"
     _write_headers(panels[0], second_header, class_names[0])
@@ -39,7 +43,7 @@ def overview(
         _draw_segmentation(segmentation, images[n], prediction.labels[n])
         _draw_errors(errors, images[n], prediction.labels[n], None if labels is None else labels[n])
         if titles is not None:
-            _write(segmentation, _shortened(str(titles[n])))
+            _write(segmentation, _shortened(drawable(titles[n])))
     # What all rows share comes last: the legends, and the scales of the uncertainties.
     _draw_legends(footers, class_names, with_errors=labels is not None)
     _draw_uncertainty(panels[:, 2], footers[2], prediction.class_std.mean(axis=1), "p")
@@ -169,6 +173,18 @@ def _write(axes, text, above=0.0, size=FONT):
         va="bottom",
         parse_math=False,
     )
+
+
+def drawable(text):
+    """The text with every character that the font lacks, or that is none, as its escape."""
+    known = _glyphs()
+    return "".join(c if c.isprintable() and ord(c) in known else ascii(c)[1:-1] for c in str(text))
+
+
+@functools.cache
+def _glyphs():
+    """The numbers of all characters of the font that is drawn with."""
+    return get_font(findfont(FontProperties())).get_charmap().keys()
 
 
 def _shortened(text, most=30):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adf.data.augment import GAMMA, SIDE, augment, grid, random_crop
+from adf.data.augment import GAMMA, SIDE, augment, random_crop
 from adf.data.yeast import Sample
 
 
@@ -41,25 +41,10 @@ def test_small_images_are_reflected_with_their_labels(shape):
     image, labels = random_crop(sample, np.random.default_rng(0))
     assert image.shape == (SIDE, SIDE) and image.dtype == np.float32
     np.testing.assert_array_equal(labels, label_of(image))
-    (crop,) = grid(sample)
-    assert crop.name == "a" and crop.image.shape == (SIDE, SIDE)
-    np.testing.assert_array_equal(crop.labels, label_of(crop.image))
     if shape == (100, 50):
-        np.testing.assert_array_equal(crop.image[14:114, 39:89], sample.image)
-        np.testing.assert_array_equal(crop.image[:14], crop.image[14:28][::-1])
+        np.testing.assert_array_equal(image[14:114, 39:89], sample.image)
+        np.testing.assert_array_equal(image[:14], image[14:28][::-1])
     assert sample.image.shape == shape
-
-
-def test_a_grid_is_centred_whole_and_without_overlap():
-    crops = grid(located((300, 260)))
-    assert [c.name for c in crops] == ["a (0, 0)", "a (0, 1)", "a (1, 0)", "a (1, 1)"]
-    assert [corner(c.image, 260) for c in crops] == [(22, 2), (22, 130), (150, 2), (150, 130)]
-    assert all(
-        c.image.shape == (SIDE, SIDE) and np.array_equal(c.labels, label_of(c.image)) for c in crops
-    )
-    (whole,) = grid(located((128, 128), labels=False))
-    assert whole.name == "a" and whole.labels is None
-    assert [c.name for c in grid(located((128, 256)))] == ["a (0, 0)", "a (0, 1)"]
 
 
 def batch(count, side=4):
@@ -143,7 +128,7 @@ def test_refuses_other_shapes(shapes):
 def test_of_an_odd_number_of_missing_rows_the_last_one_lies_below():
     """So a crop of a small image is the same in every version."""
     sample = located((127, 125))
-    (crop,) = grid(sample)
-    np.testing.assert_array_equal(crop.image[:127, 1:126], sample.image)
-    np.testing.assert_array_equal(crop.image[127], crop.image[126])
-    np.testing.assert_array_equal(crop.image[:, 126:], crop.image[:, 124:126][:, ::-1])
+    image, _ = random_crop(sample, np.random.default_rng(0))
+    np.testing.assert_array_equal(image[:127, 1:126], sample.image)
+    np.testing.assert_array_equal(image[127], image[126])
+    np.testing.assert_array_equal(image[:, 126:], image[:, 124:126][:, ::-1])

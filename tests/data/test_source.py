@@ -8,7 +8,6 @@ import pytest
 from yeast_folder import write_sample
 
 from adf.data import source
-from adf.evaluation.evaluate import boxes_with_right_majority, inscribed_ellipse
 
 
 def test_synthetic_batches_are_a_function_of_step_and_seed():
@@ -135,8 +134,8 @@ def test_pictures_without_splits_and_labels(tmp_path):
     assert data.class_names == ("background", "object")
     write_pictures(tmp_path / "train", 2, size=(128, 256), labels=False)
     bare = source.open_source(tmp_path / "train")
-    assert names(bare.test(0)) == ["0 (0, 0)", "0 (0, 1)", "1 (0, 0)", "1 (0, 1)"]
-    assert all(s.labels is None for s in bare.test(0))
+    assert names(bare.test(0)) == names(bare.validation(0)) == ["0", "1"]
+    assert all(s.labels is None and s.image.shape == (128, 256) for s in bare.test(0))
     with pytest.raises(ValueError, match="labels/ or"):
         bare.training(0, 1, 0)
 
@@ -200,21 +199,12 @@ def test_refuses_what_it_does_not_know(tmp_path):
             source.open_source(text, classes=3)
 
 
-def test_the_ellipse_touches_its_box():
-    inside = inscribed_ellipse((10, 20, 30, 50), (64, 64))
-    rows, columns = np.nonzero(inside)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 49, 10, 29)
-    assert inside.sum() == pytest.approx(np.pi * 10 * 15, rel=0.02)
-
-
-def test_a_box_is_right_by_majority():
-    box = np.array([[10, 20, 30, 50]], "float32")
-    sample = source.Sample("a", None, None, box, np.array([2]))
-    labels = np.zeros((1, 64, 64), np.uint8)
-    assert boxes_with_right_majority([sample], labels, 3) == (0, 1)
-    labels[0, 20:38, 10:30] = 2  # a little more than half
-    assert boxes_with_right_majority([sample], labels, 3) == (1, 1)
-    assert boxes_with_right_majority([sample._replace(boxes=None)], labels, 3) == (0, 0)
+@pytest.mark.parametrize("size", [(200, 200), (255, 131), (20, 383)])
+def test_held_out_images_are_whole(tmp_path, size):
+    write_pictures(tmp_path, 6, size)
+    data = source.open_source(tmp_path, classes=6)
+    for samples in (data.validation(0), data.test(0)):
+        assert {s.image.shape for s in samples} == {s.labels.shape for s in samples} == {size}
 
 
 def test_all_that_is_drawn_for_training_has_a_stream_of_its_own(tmp_path, monkeypatch):
@@ -244,3 +234,24 @@ def test_the_fixed_set_shares_no_image_with_the_stream_of_any_small_seed(monkeyp
         seen |= {sample.image.tobytes() for seed in range(2) for sample in held_out(seed)}
     own = {sample.image.tobytes() for split in fixed.splits for sample in fixed.split(split)}
     assert len(seen) == 2 * 12 and len(own) == 4 and not seen & own
+
+
+@pytest.mark.parametrize("count, seen", [(1, 1), (2, 0), (6, 0)])
+def test_what_is_trained_on_and_held_out_at_once_is_marked(tmp_path, count, seen):
+    write_pictures(tmp_path, count)
+    synthetic_set = source.open_source(f"synthetic:{count}")
+    for data in (source.open_source(tmp_path), synthetic_set):
+        for samples in (data.validation(0), data.test(0)):
+            assert sum(s.trained_on for s in samples) == (
+                seen if data is not synthetic_set or count != 2 else len(samples)
+            )
+        assert not any(s.trained_on for s in data.split("train"))
+
+
+def test_published_images_without_splits_say_which_of_them_are_trained_on(tmp_path):
+    for name in range(6):
+        write_sample(tmp_path, str(name), instances=name < 4)
+    data = source.open_source(tmp_path)
+    marked = [s.name for s in data.test(0) if s.trained_on]
+    assert marked == names(data.splits["train"]) == ["1", "2", "3"]
+    assert not any(s.trained_on for s in data.validation(0))

@@ -269,3 +269,28 @@ def test_the_image_shows_through_the_tint():
     np.testing.assert_allclose(shown[0] - shown[1], np.broadcast_to(contrast, (8, 3)))
     assert shown[1, 2].argmax() == 2 and (shown[1, 2] == shown[1, 3]).all()  # blue, without grey
     assert not shown[1, 0].any()
+
+
+@pytest.mark.parametrize(
+    "title, shown",
+    [
+        ("细胞.png", r"\u7ec6\u80de.png"),
+        (b"im\xe9.png".decode("utf-8", "surrogateescape"), r"im\udce9.png"),
+        ("a\nb\t.png", r"a\nb\t.png"),
+        ("Hefe Größe µ.png", "Hefe Größe µ.png"),
+        ("\U00020000.png", r"\U00020000.png"),
+    ],
+    ids=["CJK", "not UTF-8", "control", "Latin", "beyond 16 bits"],
+)
+def test_what_the_font_lacks_is_escaped(title, shown, tmp_path):
+    """A warning of matplotlib would be an error here, and what is no character one at any time."""
+    names = ("background", title, "cell")
+    figure = figures.overview(np.zeros((2, 24, 32)), predicted(), None, names, [title] * 2)
+    figures.save(figure, tmp_path / "overview.png")
+    assert words(figure).count(shown) == 3  # over two rows, and in the legend
+
+
+def test_a_picture_may_say_what_it_is(tmp_path):
+    figures.save(figures.reliability(curves(0)[0]), tmp_path / "a.png", description="from a test")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.info["Description"] == "from a test" and "Software" not in picture.info

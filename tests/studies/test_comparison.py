@@ -5,10 +5,12 @@ Nothing finished is done again.
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from yeast_folder import SIZE, write, write_sample
 
 from adf import runs
 from adf.__main__ import main
@@ -73,6 +75,101 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
     assert (small / "out" / "README.md").read_text() == text
 
 
+@pytest.mark.slow
+def test_compare_goes_on_with_yeast_and_with_other_yeast(small, monkeypatch):
+    """The second call asks more of the same networks, the third the same of other images."""
+    for name, count in (("one", 1), ("two", 2)):
+        for i in range(count):
+            write_sample(small / name, str(i), instances=False)
+    options = ("--seeds", "1", "--steps", "1", "--runs", small / "runs", "--out", small / "out")
+    command = ["compare", *map(str, options)]
+    assert main(command) == 0
+    plain = (small / "out" / "scores.csv").read_bytes()
+    monkeypatch.setattr("adf.runs.run.train_step", lambda *_: pytest.fail("trained again"))
+    found = []
+    for name in ("one", "two", "two"):
+        assert main([*command, "--yeast", str(small / name)]) == 0
+        found.append(rows.read(small / "out" / "scores.csv"))
+        assert len(found[-1]) == 8 + 3 and "(c)" in (small / "out" / "README.md").read_text()
+    values = [[r["NLL"] for r in f if r["condition"] == "boxes"] for f in found]
+    assert values[0] != values[1] == values[2]
+    assert len({r["training s"] for r in found[-1] if r["system"] == "adf-unet"}) == 1
+    assert main(command) == 0 and (small / "out" / "scores.csv").read_bytes() == plain
+
+
+@pytest.mark.slow
+def test_compare_leaves_unlabelled_images_out(small):
+    """Those are of other sizes, too."""
+    for split in ("train", "val"):
+        Image.new("L", (140, 90), 7).save(small / "nuclei" / split / "images" / "z.png")
+    labels = np.zeros((150, 131), np.uint8)
+    labels[9:60, 9:99] = 1
+    Image.fromarray(labels).save(small / "nuclei" / "val" / "labels" / "y.png")
+    Image.fromarray(200 * labels).save(small / "nuclei" / "val" / "images" / "y.png")
+    options = ("--seeds", "1", "--steps", "1", "--runs", small / "runs", "--out", small / "out")
+    assert main([*map(str, ("compare", "--nuclei", small / "nuclei", *options))]) == 0
+    assert len(rows.read(small / "out" / "scores.csv")) == 8 + 3
+
+
+def test_data_without_labels_to_test_with_are_refused_before_training(small, capsys):
+    for i in range(2):
+        (small / "nuclei" / "val" / "labels" / f"{i}.png").unlink()
+    (small / "yeast" / "inputs").mkdir(parents=True)
+    write(small / "yeast", "inputs", "1", np.random.default_rng(0).normal(size=SIZE))
+    for option, message in (("nuclei", "labels of images to validate"), ("yeast", "or masks")):
+        where = ("--runs", str(small / "runs"), "--out", str(small / "out"))
+        assert main(["compare", f"--{option}", str(small / option), *where]) == 2
+        assert message in capsys.readouterr().err and not (small / "runs").exists()
+
+
+@pytest.mark.parametrize("option", ["--steps", "--seeds"])
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_compare_of_nothing_is_refused(small, option, number, capsys):
+    where = ("--runs", str(small / "runs"), "--out", str(small / "out"))
+    assert main(["compare", option, number, *where]) == 2
+    assert "of 1 or more" in capsys.readouterr().err and not (small / "runs").exists()
+
+
+ROWS = [
+    {"condition": c, "told": False, "system": "s", "seed": 0, "NLL": 0.125} for c in ("test", "n")
+]
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.97])
+def test_cut_scores_are_refused_in_one_line(tmp_path, keep):
+    path = tmp_path / "scores.csv"
+    rows.write(path, ROWS)
+    assert rows.read(path) == ROWS
+    content = path.read_bytes()
+    for damaged in (content[: int(keep * len(content))], content.replace(b"told", b"said"), b"\0"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"scores\.csv: expected rows") as error:
+            rows.read(path)
+        assert "\n" not in str(error.value)
+
+
+def test_what_is_missing_is_scored_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "scores.csv"
+    rows.write(path, [r | {"training s": 9.0} for r in ROWS])
+    asked = []
+
+    def score(run, conditions, validation):
+        asked.append([c.name for c in conditions])
+        return [ROWS[0] | {"condition": c.name, "told": c.noise_known} for c in conditions]
+
+    monkeypatch.setattr(scores, "score", score)
+    run = SimpleNamespace(folder=tmp_path, settings=SimpleNamespace(noise_var=None))
+    conditions = [
+        scores.Condition(n, [], 0.0, told) for n, told in (("test", False), ("boxes", False))
+    ]
+    conditions.append(scores.Condition("noise", [], 0.1, True))
+    for _ in range(2):
+        found = jobs.scored(run, conditions, [], {"training s": 1e-9})
+        assert [r["condition"] for r in found] == ["test", "boxes"]
+        assert {r["training s"] for r in found} == {9.0}
+    assert asked == [["boxes"]] and len(rows.read(path)) == 3
+
+
 def test_tune_writes_a_row_for_every_variant(small, monkeypatch):
     monkeypatch.setattr(tuning, "STEPS", 1)
     monkeypatch.setattr(tuning, "CHANGES", {"unet-bn": ({}, {"augment": "none"})})
@@ -107,6 +204,13 @@ def test_what_is_missing_is_refused_before_training(tmp_path, capsys):
     for option in ("--nuclei", "--yeast"):
         assert main(["compare", option, str(tmp_path / "nowhere"), *where]) == 2
         assert "nowhere" in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
+def test_a_box_around_one_pixel_determines_its_class():
+    boxes = np.array([[10, 20, 10, 20], [30, 5, 31, 6]], float)
+    sample = Sample("s", np.zeros((64, 96), np.float32), None, boxes, np.array([1, 2]))
+    labels = scores.labels_from_boxes(sample)
+    assert labels[20, 10] == 1 and labels[5, 30] == 2 and (labels == 0).sum() == 64 * 96 - 2
 
 
 def test_pixels_whose_class_the_boxes_determine():

@@ -30,8 +30,29 @@ def trained(folder, given, title):
 
 
 def scored(run, conditions, validation, labels):
-    """The rows of a run, from its scores.csv or newly scored, each with the labels before it."""
+    """The rows of a run, each with the labels before it: read from its scores.csv or newly scored.
+
+    What is not asked for stays in the file. A deterministic network cannot be told the noise.
+    """
     path = run.folder / "scores.csv"
-    if not path.exists():
-        write(path, [labels | row for row in scores.score(run, conditions, validation)])
-    return read(path)
+    rows = read(path) if path.exists() else []
+    told = run.settings.noise_var is not None
+    asked = [condition for condition in conditions if told or not condition.noise_known]
+    missing = [c for c in asked if not _answers(rows, c)]
+    # A later call may ask for more, or for the same of other images.
+    if missing:
+        names = [(c.name, c.noise_known) for c in missing]
+        others = [row for row in rows if (row["condition"], row["told"]) not in names]
+        # Of a training that was done before, its time is known from then.
+        labels |= {"training s": rows[0]["training s"]} if rows and "training s" in labels else {}
+        new = [labels | row for row in scores.score(run, missing, validation)]
+        write(path, others + new)
+        rows = read(path)
+    return [row for condition in asked for row in _answers(rows, condition)]
+
+
+def _answers(rows, condition):
+    """The rows about a condition; those of files from before have no column `tested on`."""
+    key = (condition.name, condition.noise_known)
+    where = (None, condition.data)
+    return [r for r in rows if (r["condition"], r["told"]) == key and r.get("tested on") in where]

@@ -10,6 +10,7 @@ from ...evaluation.evaluate import overview, spread
 from ...evaluation.metrics import reliability
 from ...evaluation.rankings import risk_coverage, sparsification
 from ...files.atomic import atomic_write
+from ...inference.predict import concatenate
 from . import scores
 
 
@@ -24,16 +25,16 @@ def draw(out, folder, condition_name, real):
     for system in runs.SYSTEMS:
         run = runs.load(folder / f"{system}-0")
         source = runs.open_data(run, run.settings.data)
-        conditions = scores.conditions(source.test(0), real)
+        conditions = scores.conditions(scores.labelled(source.test(0)), real)
         condition = next(c for c in conditions if c.name == condition_name)
-        prediction, _ = scores.predict(run.segmenter, condition)
+        predictions, _ = scores.predict(run.segmenter, condition)
         # The pictures show a few images, the curves count all pixels.
-        shown = spread(len(condition.samples))
-        picture = _overview(condition.samples, prediction, source.class_names, shown)
+        shown = spread(condition.samples)
+        picture = _overview(condition.samples, predictions, source.class_names, shown)
         _save_small(picture, out / f"{name}-{system}.png")
         words = f"segmentation, errors and uncertainty of {len(shown)} images"
         lines.append(f"![{system}: {words}]({name}-{system}.png)")
-        for kind, curve in _curves(condition.samples, prediction).items():
+        for kind, curve in _curves(condition.samples, predictions).items():
             curves[kind][system] = curve
     for kind, by_system in curves.items():
         figures.save(getattr(figures, kind)(by_system), out / f"{name}-{kind}.png", dpi=80)
@@ -41,17 +42,19 @@ def draw(out, folder, condition_name, real):
     return "\n\n".join(lines)
 
 
-def _overview(samples, prediction, class_names, shown):
+def _overview(samples, predictions, class_names, shown):
     """The overview of the images shown; where labels have unknown pixels, it shows no truth."""
     drawable = [
-        s._replace(labels=None if scores.UNKNOWN in s.labels else s.labels) for s in samples
+        s._replace(labels=None if scores.UNKNOWN in s.labels else s.labels)
+        for s in (samples[i] for i in shown)
     ]
-    return overview(drawable, prediction, class_names, shown)
+    prediction = concatenate([predictions[i] for i in shown], np)
+    return overview(drawable, prediction, class_names, range(len(shown)))
 
 
-def _curves(samples, prediction):
+def _curves(samples, predictions):
     """The curves over all pixels whose class is known, by the names of their figures."""
-    pixels = scores.known_pixels(np.stack([s.labels for s in samples]), prediction)
+    pixels = scores.known_pixels([s.labels for s in samples], predictions)
     return {
         "reliability": reliability(pixels.labels, pixels.probabilities),
         "sparsification": sparsification(pixels.wrong, pixels.entropy),

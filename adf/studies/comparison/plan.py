@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ... import runs
 from ...data.source import open_source
+from ...evaluation.data import data_name
 from . import report, scores
 from .jobs import SYNTHETIC, scored, trained
 from .rows import write
@@ -18,15 +19,23 @@ class Study(NamedTuple):
     seeds: int
     augment: str  # traps stand upright, nuclei lie anyhow
 
-    def conditions(self, source, real):
+    def conditions(self, source, real, where):
         """What its networks are asked.
 
         It is all of `scores.conditions` for those of synthetic yeast; others get their test images.
         """
-        test = source.test(0)
+        test = scores.labelled(source.test(0))
         if self.data == SYNTHETIC:
-            return scores.conditions(test, real)
+            return scores.conditions(test, real, where)
         return [scores.Condition("test", test)]
+
+    def check(self):
+        """Raises ValueError on data without images to train on, to validate and to test with."""
+        source = open_source(self.data)
+        source.training(0, 1, 0)
+        for what, samples in (("validate", source.validation(0)), ("test", source.test(0))):
+            if not scores.labelled(samples):
+                raise ValueError(f"{self.data}: expected labels of images to {what} with, got none")
 
 
 class Job(NamedTuple):
@@ -36,7 +45,7 @@ class Job(NamedTuple):
     system: str
     seed: int
 
-    def train_and_score(self, folder, steps, real, title):
+    def train_and_score(self, folder, steps, real, where, title):
         """Does what is not done yet  -> the rows of scores. folder: of all runs."""
         given = {
             "system": self.system,
@@ -45,10 +54,10 @@ class Job(NamedTuple):
             "seed": self.seed,
         }
         # Without a number of steps the system's own default holds.
-        given |= {"steps": steps} if steps else {}
+        given |= {} if steps is None else {"steps": steps}
         path = folder / self.study.name / f"{self.system}-{self.seed}"
         run, source, seconds = trained(path, given, title)
-        conditions = self.study.conditions(source, real)
+        conditions = self.study.conditions(source, real, where)
         labels = {"study": self.study.name, "training s": seconds}
         return scored(run, conditions, source.validation(self.seed), labels)
 
@@ -63,9 +72,11 @@ def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
     studies = [Study("synthetic", SYNTHETIC, seeds, "flip")]
     studies += [Study("nuclei", str(nuclei), 1, "dihedral")] if nuclei else []
     # Everything that can be refused is refused here, before the first training.
-    real = open_source(str(yeast)).test(0) if yeast else None
+    real, where = _real(yeast) if yeast else (None, None)
     for study in studies:
-        open_source(study.data)
+        study.check()
+    if seeds < 1:
+        raise ValueError(f"expected --seeds of 1 or more, got {seeds}")
     jobs = [
         Job(study, system, seed)
         for study in studies
@@ -75,8 +86,16 @@ def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
     rows = []
     start = time.perf_counter()
     for number, job in enumerate(jobs, 1):
-        rows += job.train_and_score(folder, steps, real, f"{number} of {len(jobs)}: ")
+        rows += job.train_and_score(folder, steps, real, where, f"{number} of {len(jobs)}: ")
     write(out / "scores.csv", rows)
     report.write(out, folder, studies, rows, real)
     minutes = (time.perf_counter() - start) / 60
     print(f"{len(jobs)} networks in {minutes:.0f} minutes; look at {out / 'README.md'}")
+
+
+def _real(folder):
+    """(samples, name) of real images. Raises ValueError where no class is known of any of them."""
+    samples = open_source(str(folder)).test(0)
+    if not any(s.labels is not None or s.box_classes is not None for s in samples):
+        raise ValueError(f"{folder}: expected boxes with classes, or masks, got images alone")
+    return samples, data_name(str(folder))

@@ -23,7 +23,8 @@ def write(out, folder, studies, rows, real):
     folder: of the runs; rows: of scores.csv; real: samples of real yeast, or None.
     """
     parts = [(study.name, "test") for study in studies]
-    parts += [("synthetic", "boxes"), ("synthetic", "masks")] if real else []
+    asked = {row["condition"] for row in rows}
+    parts += [("synthetic", truth) for truth in ("boxes", "masks") if truth in asked]
     sections = [_section(out, folder, rows, real, *part) for part in parts]
     figures.save(against_noise(rows), out / "noise.png")
     # Every network has several rows, and in each the time that its training took.

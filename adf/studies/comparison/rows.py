@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ...files.atomic import atomic_write
 
+NEEDED = {"condition", "told", "system", "seed"}  # columns without which nothing can be looked up
+
 
 def write(path, rows):
     """Writes the rows, whole or not at all; a row may lack columns that others have."""
@@ -20,9 +22,23 @@ def write(path, rows):
 
 
 def read(path):
-    """The rows that `write` wrote; a number comes back as a float, an empty cell as None."""
-    with Path(path).open(newline="") as file:
-        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
+    """The rows that `write` wrote; a number comes back as a float, an empty cell as None.
+
+    Raises ValueError, in one line, on a file that was cut or changed.
+    """
+    text = Path(path).read_bytes().decode(errors="replace")
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error:
+        rows = []
+    # A row that was cut lacks cells, or the end of its line; one that is too long has the key None.
+    whole = all(NEEDED <= row.keys() and None not in (*row, *row.values()) for row in rows)
+    if not rows or not whole or not text.endswith("\n"):
+        raise ValueError(
+            f"{path}: expected rows of scores, got other text or a part of them; "
+            "cut short? remove it, and it is made anew"
+        )
+    return [{key: _value(cell) for key, cell in row.items()} for row in rows]
 
 
 def values(rows, study, condition, system, metric, told=False):

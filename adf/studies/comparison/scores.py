@@ -23,9 +23,10 @@ class Condition(NamedTuple):
     """Samples to predict."""
 
     name: str
-    samples: list
+    samples: list  # all with labels
     noise: float = 0.0  # the standard deviation of what is added
     noise_known: bool = False  # whether the network's input variance is raised to match
+    data: str | None = None  # where the samples come from, if not from the data of the training
 
 
 class Pixels(NamedTuple):
@@ -38,21 +39,27 @@ class Pixels(NamedTuple):
     wrong: np.ndarray  # (P,) whether the called class is another one
 
 
-def conditions(test, real=None):
+def conditions(test, real=None, where=None):
     """All that a network of synthetic yeast is asked: a list of Condition.
 
-    real: samples of the published format, or None.
+    real: samples of the published format, or None; where: a name for what they are.
     """
     found = [Condition("test", test)]
     for noise in NOISE:
         for noise_known in (False, True):
             found.append(Condition(f"noise {noise:g}", test, noise, noise_known))
     # Real images have boxes, masks, or both; each kind of truth is a condition of its own.
-    if real:
-        boxed = [s._replace(labels=labels_from_boxes(s)) for s in real if s.boxes is not None]
-        found.append(Condition("boxes", boxed))
-        found.append(Condition("masks", [s for s in real if s.labels is not None]))
+    boxed = [s for s in real or [] if s.boxes is not None and s.box_classes is not None]
+    boxed = [s._replace(labels=labels_from_boxes(s)) for s in boxed]
+    for name, samples in (("boxes", boxed), ("masks", labelled(real or []))):
+        if samples:
+            found.append(Condition(name, samples, data=where))
     return found
+
+
+def labelled(samples):
+    """Those whose classes are known: no others are scored."""
+    return [sample for sample in samples if sample.labels is not None]
 
 
 def score(run, conditions, validation):
@@ -62,22 +69,21 @@ def score(run, conditions, validation):
     """
     rows = []
     settings = run.settings
-    temperature = fit_temperature(run.segmenter, validation)
+    temperature = fit_temperature(run.segmenter, labelled(validation))
     for condition in conditions:
-        if condition.noise_known and settings.noise_var is None:
-            continue  # a deterministic network cannot be told
-        prediction, seconds = predict(run.segmenter, condition)
-        labels = np.stack([s.labels for s in condition.samples])
+        predictions, seconds = predict(run.segmenter, condition)
+        labels = [s.labels for s in condition.samples]
         # The columns of scores.csv; `told` is its name of `noise_known`.
         row = {"condition": condition.name, "told": condition.noise_known}
+        row |= {"tested on": condition.data} if condition.data else {}
         row |= {"system": settings.system, "seed": settings.seed}
-        row |= measure(labels, prediction, settings.class_names, temperature)
+        row |= measure(labels, predictions, settings.class_names, temperature)
         rows.append(row | {"ms per image": 1000 * seconds / len(condition.samples)})
     return rows
 
 
 def predict(segmenter, condition):
-    """(Prediction, seconds) for the samples of a condition, noise and all.
+    """(a Prediction for each sample, seconds) for a condition, noise and all.
 
     The segmenter is left as it was.
     """
@@ -85,9 +91,14 @@ def predict(segmenter, condition):
     if condition.noise_known:
         segmenter.noise_var = told_noise_var(before, condition.noise)
     try:
-        return predict_samples(segmenter, noisy(condition.samples, condition.noise))
+        return _predictions(segmenter, noisy(condition.samples, condition.noise))
     finally:
         segmenter.noise_var = before
+
+
+def _predictions(segmenter, samples):
+    predictions, seconds = zip(*predict_samples(segmenter, samples), strict=True)
+    return predictions, sum(seconds)
 
 
 def told_noise_var(noise_var, added):
@@ -107,12 +118,13 @@ def noisy(samples, noise):
     ]
 
 
-def measure(labels, prediction, class_names, temperature=1.0):
+def measure(labels, predictions, class_names, temperature=1.0):
     """The metrics over all pixels whose class is known: dict of float.
 
-    Those with a T behind are of the calibrated probabilities: tempered by the temperature.
+    labels, predictions: those of every image, which may be of different sizes. Metrics with a T
+    behind are of the calibrated probabilities: tempered by the temperature.
     """
-    truth, probabilities, entropy, std, wrong = known_pixels(labels, prediction)
+    truth, probabilities, entropy, std, wrong = known_pixels(labels, predictions)
     calibrated = tempered(probabilities, temperature)
     return scores(truth, probabilities, entropy, std, class_names) | {
         "temperature": temperature,
@@ -122,15 +134,21 @@ def measure(labels, prediction, class_names, temperature=1.0):
     }
 
 
-def known_pixels(labels, prediction):
-    """The Pixels where the class is known."""
+def known_pixels(labels, predictions):
+    """The Pixels of all images where the class is known."""
+    parts = [_known(truth, p) for truth, p in zip(labels, predictions, strict=True)]
+    return Pixels(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _known(labels, prediction):
+    """The Pixels of one image."""
     known = labels != UNKNOWN
     return Pixels(
         labels[known],
-        np.moveaxis(prediction.probabilities, 1, -1)[known],
-        prediction.entropy[known],
-        prediction.class_std.mean(axis=1)[known],
-        prediction.labels[known] != labels[known],
+        np.moveaxis(prediction.probabilities[0], 0, -1)[known],
+        prediction.entropy[0][known],
+        prediction.class_std[0].mean(axis=0)[known],
+        prediction.labels[0][known] != labels[known],
     )
 
 
@@ -142,10 +160,9 @@ def tempered(probabilities, temperature):
 
 def fit_temperature(segmenter, samples):
     """The temperature of least NLL on these samples."""
-    prediction, _ = predict_samples(segmenter, samples)
-    classes = prediction.probabilities.shape[1]
-    probabilities = np.moveaxis(prediction.probabilities, 1, -1).reshape(-1, classes)
-    return best_temperature(np.stack([s.labels for s in samples]).ravel(), probabilities)
+    predictions, _ = _predictions(segmenter, samples)
+    pixels = known_pixels([s.labels for s in samples], predictions)
+    return best_temperature(pixels.labels, pixels.probabilities)
 
 
 def best_temperature(labels, probabilities):
@@ -173,6 +190,7 @@ def labels_from_boxes(sample):
     clash = np.zeros(shape, bool)
     for box, box_class in zip(sample.boxes, sample.box_classes, strict=True):
         inside = inscribed_ellipse(box, shape)
+        boxed |= inside
         clash |= inside & (labels != UNKNOWN) & (labels != box_class)
         labels[inside] = box_class
         # A pixel that a box only touches may belong to its object: it is no background.
