@@ -37,6 +37,8 @@ T_MAX = {"f": 16.0, "d": 64.0}
 # subnormal numbers, which lose their digits and take some processors a hundred times as long.
 LOG_PDF_MIN = {"f": -76.0, "d": -690.0}
 CLIFF = 2.0**20  # how steeply log phi falls from there on
+# The largest distance used: that of two large means may overflow, and t is T_MAX long before.
+MOST = {"f": 2.0**127, "d": 2.0**1023}
 # What stands for a sigma of 0 in a divisor: T_MAX times this is less than any other sigma, a root.
 LEAST_SIGMA = {"f": 2.0**-120, "d": 2.0**-600}
 ROOT_TAU = math.sqrt(2 * math.pi)
@@ -55,7 +57,7 @@ class Tail(NamedTuple):
 def tail(distance, sigma):
     """The Tail beyond t = distance / sigma, for distance >= 0; t is T_MAX where sigma is 0."""
     code = sigma.dtype.char
-    distance = xp.maximum(distance, LEAST_SIGMA[code])
+    distance = xp.minimum(xp.maximum(distance, LEAST_SIGMA[code]), MOST[code])
     t = distance / xp.maximum(sigma, distance * (1 / T_MAX[code]))
     log_pdf = -0.5 * (t * t)  # but for a constant
     log_pdf = xp.minimum(log_pdf, CLIFF * (log_pdf - LOG_PDF_MIN[code]))

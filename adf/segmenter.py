@@ -62,9 +62,10 @@ class Segmenter:
     def input(self, images):
         """Images (N, C, H, W), checked and normalised, as a Gaussian in the dtype of the weights.
 
-        Raises ValueError on other axes, on images without pixels, and on what is not finite.
+        Raises ValueError on other axes, on images without pixels, on other channels than the
+        network's `in_channels`, if it has any, and on what is not finite.
         """
-        x = normalise(check_images(images))
+        x = normalise(check_images(images, self.network))
         parameters = self.network.parameters()
         x = x.astype(parameters[0].value.dtype if parameters else "float32")
         return Gaussian(x, None if self.noise_var is None else xp.full_like(x, self.noise_var))
