@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+FLOATS = ("float32", "float64")  # the dtypes of everything here
+
 
 class Gaussian(NamedTuple):
     """Independent Gaussians, one per element: arrays mean (mu) and var (sigma^2), one shape.  (1.1)
@@ -16,13 +18,23 @@ class Gaussian(NamedTuple):
 
     def __add__(self, other):
         """The sum of independent Gaussians, and of two gradients. A point mass adds no variance."""
+        if not isinstance(other, Gaussian):
+            self._refuse(other)
         if self.var is None or other.var is None:
             var = other.var if self.var is None else self.var
         else:
             var = self.var + other.var
         return Gaussian(self.mean + other.mean, var)
 
-    __radd__ = None  # else a plain tuple + a Gaussian would be a tuple of four
+    # A tuple would be repeated and joined, and NumPy would make one array of both fields.
+    def _refuse(self, other):
+        raise TypeError(
+            f"a Gaussian only adds to a Gaussian, got {type(other).__name__}; "
+            "scaled by c it is Gaussian(c * x.mean, c**2 * x.var)"
+        )
+
+    __radd__ = __mul__ = __rmul__ = _refuse
+    __array_ufunc__ = None
 
     def map(self, function):
         """Applies the function to mean and to var; a variance that is None stays None."""

@@ -20,7 +20,7 @@ def gradient_errors(layer, x, rng=0, step=1e-5, stencil=SECOND_ORDER):
     """The relative error of dL/dx (the larger of mean and variance) and of dL/dp: a dict of floats.
 
     Its keys are "x" and the paths of the parameters. x: a Gaussian of float64, and so the
-    parameters (see `cast`). rng: a seed or a generator for the upstream gradient and the
+    parameters (`layer.to("float64")`). rng: a seed or a generator for the upstream gradient and the
     directions. Where everything is right the errors are about 1e-9; a kink closer than `step`
     makes them larger. Differences of second order cross fewer kinks, those of fourth order
     (FOURTH_ORDER) are sharper.
@@ -38,10 +38,8 @@ def gradient_errors(layer, x, rng=0, step=1e-5, stencil=SECOND_ORDER):
 
 
 def cast(layer, dtype):
-    """The layer, its parameters and running averages now of this dtype."""
-    for p in (*layer.parameters(), *layer.statistics()):
-        p.value = p.value.astype(dtype)
-    return layer
+    """layer.to(dtype), as a function."""
+    return layer.to(dtype)
 
 
 def random_like(rng, x):

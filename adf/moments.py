@@ -38,6 +38,8 @@ T_MAX = {"f": 16.0, "d": 64.0}
 # become subnormal numbers, which lose digits and take some processors a hundred times as long.
 LOG_PDF_MIN = {"f": -76.0, "d": -690.0}
 CLIFF = 2.0**20  # how steeply log phi falls from there on
+# The largest distance used: that of two large means may overflow, and t is T_MAX long before.
+MOST = {"f": 2.0**127, "d": 2.0**1023}
 # Stands for a sigma of 0 in a divisor. Any other sigma is the root of a positive float, 2**-74.5 or
 # 2**-537 at least, and so is larger than T_MAX times this.
 LEAST_SIGMA = {"f": 2.0**-120, "d": 2.0**-600}
@@ -57,7 +59,7 @@ class Tail(NamedTuple):
 def tail(distance, sigma):
     """The Tail beyond t = min(distance / sigma, T_MAX), for distance >= 0."""
     code = sigma.dtype.char
-    distance = xp.maximum(distance, LEAST_SIGMA[code])  # so that 0 / 0 cannot occur
+    distance = xp.minimum(xp.maximum(distance, LEAST_SIGMA[code]), MOST[code])  # no 0 / 0
     t = distance / xp.maximum(sigma, distance * (1 / T_MAX[code]))
     log_pdf = -0.5 * (t * t)  # but for a constant
     log_pdf = xp.minimum(log_pdf, CLIFF * (log_pdf - LOG_PDF_MIN[code]))

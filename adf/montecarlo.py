@@ -1,6 +1,10 @@
 """Check the moments of any layer or network against samples pushed through it: for yours, too.
 
-The samples go through the same layer as point masses.
+The samples go through the same layer as point masses, and the errors of their moments are
+estimated from them. Where the variance comes from rare events, such as a ReLU that opens once in
+10,000 samples, they may have seen few of them, which are counted; or none, and look innocent. Half
+as far away such events are common. So more samples, of twice the noise, say what fourth moment to
+expect: `_expected`. What is rare whatever the noise, such as a dropout of p = 1e-5, stays unseen.
 """
 
 import math
@@ -10,6 +14,10 @@ import numpy as np
 
 from .backend import default_rng, to_host, xp
 from .gaussian import Gaussian
+
+# Fewer samples than this that carry the variance are too few to judge by.
+ENOUGH = 30
+PROBE = 2  # how much larger the noise is that shows what the sample may have missed
 
 
 class Comparison(NamedTuple):
@@ -21,29 +29,39 @@ class Comparison(NamedTuple):
     sampled_var: Any  # unbiased
     mean_error: Any  # standard error of sampled_mean, from the sample itself
     var_error: Any  # standard error of sampled_var, from the fourth moment of the sample
+    events: Any  # how many samples carry the variance: samples / kurtosis, a third for a Gaussian y
     samples: int
 
     @property
     def mean_z(self):
-        """(sampled_mean - mean) in standard errors; near N(0, 1) where ADF is exact."""
-        return _z(self.sampled_mean - self.mean, self.mean_error)
+        """(sampled_mean - mean) in standard errors; near N(0, 1) where ADF is exact.
+
+        It is NaN where fewer than ENOUGH events were seen, as behind a ReLU that hardly ever opens.
+        """
+        return self._z(self.sampled_mean - self.mean, self.mean_error)
 
     @property
     def var_z(self):
-        """(sampled_var - var) in standard errors; near N(0, 1) where ADF is exact.
+        """(sampled_var - var) in standard errors; near N(0, 1) where ADF is exact. NaN: see mean_z.
 
-        That holds where the tail is well sampled.
+        Smaller where the sample may have missed something, see `compare`.
         """
-        return _z(self.sampled_var - self.var, self.var_error)
+        return self._z(self.sampled_var - self.var, self.var_error)
+
+    def _z(self, difference, error):
+        """difference / error. Of what is certain by ADF and by sampling it is 0, or infinity."""
+        is_certain = (self.sampled_var == 0) & (self.var == 0)
+        certain = np.where(difference == 0, 0.0, np.copysign(math.inf, difference))
+        z = difference / np.where(error > 0, error, 1)
+        return np.where(is_certain, certain, np.where(self.events >= ENOUGH, z, math.nan))
 
 
 def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
     """Pushes samples of x through layer.predict, beside layer.predict(x) -> Comparison.
 
     x: a Gaussian of shape (N, ...). samples: how many of each, at least 2. rng: a seed or a
-    generator. chunk: how many numbers are drawn at once. The errors are estimated from the sample:
-    for an event of probability p they mean little unless samples * p is some hundreds. Raises
-    ValueError on a point mass, which has nothing to sample.
+    generator. chunk: how many numbers are drawn at once. Raises ValueError on a point mass, which
+    has nothing to sample.
     """
     if x.var is None:
         raise ValueError(
@@ -53,17 +71,14 @@ def compare(layer, x, samples=100_000, rng=0, chunk=1 << 22):
         raise ValueError(f"montecarlo.compare expects at least 2 samples, got {samples}")
     y = layer.predict(x).map(lambda field: to_host(field).astype("float64"))
     step = max(1, chunk // max(1, x.mean.size))
-    # Powers are summed of what deviates from the first sample: what never varies deviates by 0.
-    pivot = None
-    sums = [np.zeros(y.mean.shape) for _ in range(4)]
-    for out in _pushed(layer, x, samples, default_rng(rng), step):
-        pivot = out[0] if pivot is None else pivot
-        deviation = out - pivot
-        power = 1
-        for total in sums:
-            power = power * deviation
-            total += power.sum(axis=0)
-    return _compare(y, pivot, [total / samples for total in sums], samples)
+    rng = default_rng(rng)
+    mean, var, fourth = _central(_pushed(layer, x, samples, rng, step), (2, 4), 1)
+    # In units of the standard deviation, so that no power overflows.
+    unit = np.sqrt(np.where(var > 0, var, 1))
+    probe = _pushed(layer, x, max(samples // 4, min(samples, 10_000)), rng, step, PROBE)
+    _, *moments = _central(probe, (4, 8), unit)
+    kurtosis = np.maximum(fourth / unit**4, _expected(*moments))
+    return _compare(y, mean, var, kurtosis, samples)
 
 
 def bound(comparisons, false_alarm=1e-9):
@@ -73,10 +88,13 @@ def bound(comparisons, false_alarm=1e-9):
     return -float(ndtri(false_alarm / (2 * comparisons)))
 
 
-def _pushed(layer, x, samples, rng, step):
-    """Samples of the outputs, `step` at a time: (step, *shape of y), float64, on the host."""
+def _pushed(layer, x, samples, rng, step, scale=1):
+    """Samples of the outputs, `step` at a time: (step, *shape of y), float64, on the host.
+
+    scale multiplies the standard deviation of x.
+    """
     mean = to_host(x.mean)
-    std = np.sqrt(to_host(x.var))
+    std = scale * np.sqrt(to_host(x.var))
     for start in range(0, samples, step):
         count = min(step, samples - start)
         noise = rng.standard_normal((count, *mean.shape), dtype=mean.dtype)
@@ -85,28 +103,65 @@ def _pushed(layer, x, samples, rng, step):
         yield out.reshape(count, len(mean), *out.shape[1:])
 
 
-def _compare(y, pivot, moments, n):
-    """From the first four moments of y - pivot to mean, variance and their standard errors.
-
-    The pivot lies a few sigma from the mean at most.
-    """
-    m1, m2, m3, m4 = moments
-    var = m2 - m1 * m1
-    # At least var**2, but for rounding where y has two values.
-    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+def _compare(y, mean, var, kurtosis, n):
+    """From moments of n samples to the Comparison with y; the kurtosis is at least 1 but for 0."""
     return Comparison(
         mean=y.mean,
         var=y.var,
-        sampled_mean=pivot + m1,
+        sampled_mean=mean,
         sampled_var=var * n / (n - 1),
         mean_error=np.sqrt(var / n),
-        var_error=np.sqrt(np.maximum(fourth - var**2, 0) / n),
+        var_error=var * np.sqrt(np.maximum(kurtosis - 1, 0) / n),
+        events=np.where(var > 0, n / np.maximum(kurtosis, 1), 0),
         samples=n,
     )
 
 
-def _z(difference, error):
-    """difference / error; 0 / 0, where sampling and ADF agree on a certain value, counts as 0."""
-    scale = np.where(error > 0, error, 1)
-    is_impossible = (error == 0) & (difference != 0)
-    return np.where(is_impossible, np.copysign(math.inf, difference), difference / scale)
+def _central(chunks, orders, unit):
+    """The mean of samples, and their central moments of these even orders, in powers of a unit."""
+    # Powers are summed of what deviates from the first sample, a few sigma from the mean at most:
+    # what never varies deviates by 0.
+    pivot = None
+    count = 0
+    sums = [0.0] * (max(orders) + 1)
+    for out in chunks:
+        pivot = out[0] if pivot is None else pivot
+        count += len(out)
+        deviation = (out - pivot) / unit
+        power = np.ones_like(deviation)
+        for k in range(len(sums)):
+            sums[k] = sums[k] + power.sum(axis=0)
+            power = power * deviation
+    raw = [total / count for total in sums]
+    central = (
+        sum(math.comb(n, k) * raw[k] * (-raw[1]) ** (n - k) for k in range(n + 1)) for n in orders
+    )
+    return pivot + unit * raw[1], *(np.maximum(moment, 0) for moment in central)
+
+
+def _expected(fourth, eighth):
+    """The fourth moment to expect at the noise of x, from two moments at PROBE times that noise.
+
+    The rare events are taken for those of a Gaussian e beyond a threshold t, as behind a kink or a
+    maximum, where M_k(t) = E[max(e - t, 0)^k]. M_4^2 / M_8 falls with t, so it tells t, and
+    M_4(2 t) / M_4(t) how much rarer and smaller they are at half the noise. A Gaussian has a larger
+    ratio than any threshold; it has its fourth moment at every noise.
+    """
+    t = np.linspace(0, 6, 241)
+    rarity = _beyond(t, 4) ** 2 / _beyond(t, 8)
+    share = _beyond(PROBE * t, 4) / _beyond(t, 4)
+    found = np.where(eighth > 0, fourth**2 / np.where(eighth > 0, eighth, 1), 1)
+    return fourth / PROBE**4 * np.interp(-found, -rarity, share)
+
+
+def _beyond(t, order):
+    """M_k = E[max(e - t, 0)^k], e standard normal, by M_(k + 1) = k M_(k - 1) - t M_k."""
+    from scipy.special import ndtr
+
+    before = ndtr(-t)
+    moment = np.exp(-0.5 * t * t) / math.sqrt(2 * math.pi) - t * before
+    for k in range(1, order):
+        following = k * before - t * moment
+        before = moment
+        moment = following
+    return moment

@@ -61,9 +61,10 @@ class Segmenter:
     def input(self, images):
         """Images (N, C, H, W), checked and normalised, as a Gaussian in the dtype of the weights.
 
-        Raises ValueError on other axes, on images without pixels, and on what is not finite.
+        Raises ValueError on other axes, on images without pixels, on other channels than the
+        network's `in_channels`, if it has any, and on what is not finite.
         """
-        return self.normalised(check_images(images))
+        return self.normalised(check_images(images, self.network))
 
     def normalised(self, images):
         """The same for some images of a batch that was checked as a whole."""

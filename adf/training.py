@@ -2,9 +2,9 @@
 
 import math
 
-from .backend import name, to_host, xp
+from .backend import name, xp
 from .engine.micro_batches import sum_gradients
-from .layers.checks import check_images, check_labels
+from .layers.checks import check_finite, check_images, check_labels
 
 # Images that go through the network together. Batch norm takes their statistics.
 MICRO_BATCH = 4
@@ -18,10 +18,10 @@ def train_step(segmenter, optimizer, images, labels):
     images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes.
     Gradients accumulate over micro-batches, so a batch of any size fits, and the result does not
     depend on the number of threads. Raises ValueError on other shapes, images that are not finite,
-    labels that are no integers or out of range, and on a loss that is not finite; the parameters
-    are then as they were.
+    labels that are no integers or out of range, and on a loss, a gradient or a weight that is not
+    finite; the parameters are then as they were.
     """
-    images = check_images(images)
+    images = check_images(images, segmenter.network)
     labels, label_range = check_labels(labels, images.shape)
 
     # One micro-batch, on a replica of the segmenter; engine/micro_batches.py adds them up.
@@ -35,9 +35,7 @@ def train_step(segmenter, optimizer, images, labels):
         p.grad = xp.zeros_like(p.value)
     size = MICRO_BATCH if segmenter.network.statistics() else MICRO_BATCH_WITHOUT_NORM
     total, update_statistics = sum_gradients(segmenter, loss_of, len(labels), size)
-    loss = float(to_host(total / labels.size))
-    if not math.isfinite(loss):
-        raise ValueError(f"the loss is {loss}, so nothing was learned: try a lower learning rate")
+    loss = check_finite(total / labels.size, segmenter)
     optimizer.step()
     update_statistics()
     return loss
@@ -59,16 +57,16 @@ class Adam:
             )
         self.parameters = list(parameters)
         self.learning_rate = learning_rate
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.eps = eps
+        self.beta1 = float(beta1)
+        self.beta2 = float(beta2)
+        self.eps = float(eps)
         self.t = 0
         self.m = [xp.zeros_like(p.value) for p in self.parameters]
         self.v = [xp.zeros_like(p.value) for p in self.parameters]
 
     def step(self):
         self.t += 1
-        # A float, for a NumPy scalar would promote float32 weights.
+        # Floats, here and above, for a NumPy scalar would promote float32 weights.
         rate = float(self.learning_rate) / (1 - self.beta1**self.t)
         scale = (1 - self.beta2**self.t) ** 0.5
         for i, p in enumerate(self.parameters):

@@ -1,5 +1,7 @@
 """The public check of layers: what it returns, and that it tells what is right from wrong."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,86 @@ def test_a_wrong_mean_of_a_certain_value_is_infinitely_wrong():
 
     c = montecarlo.compare(Wrong(), Gaussian(xp.zeros((1, 2)), xp.zeros((1, 2))), samples=10)
     assert np.isinf(c.mean_z).all()
+
+
+def random_input(seed, spread=3.0, shape=(10, 20)):
+    rng = np.random.default_rng(seed)
+    mean, std = xp.asarray(rng.normal(size=shape)), xp.asarray(rng.normal(size=shape) / spread)
+    return Gaussian(mean, std * std)
+
+
+@pytest.mark.parametrize("slope", [0, 1e-4, 0.01, 0.05, 0.2, 1])
+def test_no_false_alarm_where_events_are_rare(slope):
+    """Over 10 seeds and means up to 20 sigma from the kink, at the bound of all comparisons."""
+    worst, told = 0, []
+    for seed in range(10):
+        c = montecarlo.compare(adf.LeakyReLU(slope), random_input(seed), samples=10_000, rng=seed)
+        z = np.abs([c.mean_z, c.var_z])
+        worst = max(worst, np.nanmax(z))
+        told.append(np.isfinite(z).mean())
+    assert worst < montecarlo.bound(10 * z.size) and np.mean(told) > 0.4, (worst, np.mean(told))
+    assert slope < 0.2 or np.mean(told) == 1
+
+
+@pytest.mark.parametrize("samples", [1000, 20_000])
+@pytest.mark.parametrize("slope", [0, 0.001, 0.01])
+def test_what_a_sample_has_missed_is_not_held_against_a_layer(slope, samples):
+    """A kink some sigma away: the mean number of samples beyond it is 20, 3, 0.3 and less."""
+    from scipy.special import ndtri
+
+    t = -ndtri(np.array([20, 3, 0.3, 0.03, 0.001]) / samples)
+    x = Gaussian(xp.asarray(np.tile(-t, (40, 1))), xp.ones((40, 5)))
+    c = montecarlo.compare(adf.LeakyReLU(slope), x, samples=samples)
+    z = np.abs([c.mean_z, c.var_z])
+    assert not (z > montecarlo.bound(z.size)).any()
+    assert slope or np.isnan(z).all()  # all of the variance lies beyond
+    assert np.isfinite(c.var_error).all() and (c.events <= samples).all()
+
+
+def test_a_single_pixel_that_is_never_seen():
+    """The example of a report: Gaussian([-6.], [1.]) gave infinity."""
+    x = Gaussian(xp.asarray([[-6.0]]), xp.asarray([[1.0]]))
+    c = montecarlo.compare(adf.LeakyReLU(0), x, samples=10_000)
+    assert np.isnan(c.mean_z).all() and np.isnan(c.var_z).all() and c.events.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("layer", [adf.LeakyReLU(0.2), adf.LeakyReLU(0), adf.Identity()])
+def test_a_variance_5_percent_too_large_is_found_where_events_are_common(layer):
+    class Wrong(adf.Identity):
+        def predict(self, x):
+            y = layer.predict(x)
+            return y if x.var is None else Gaussian(y.mean, 1.05 * y.var)
+
+    x = Gaussian(xp.asarray([[1.0, 0.5, 2.0, 3.0]]), xp.ones((1, 4)))
+    for of, is_found in ((Wrong(), True), (layer, False)):
+        c = montecarlo.compare(of, x, samples=200_000)
+        assert ((np.abs(c.var_z) > montecarlo.bound(8)) == is_found).all(), c.var_z
+
+
+def test_events_of_gaussians_are_a_third_of_the_samples():
+    x = Gaussian(xp.zeros((1, 50)), xp.ones((1, 50)))
+    c = montecarlo.compare(adf.Identity(), x, samples=30_000)
+    np.testing.assert_allclose(c.events, 10_000, rtol=0.1)
+
+
+def test_no_power_of_a_large_deviation_overflows():
+    for scale in (1e-30, 1e30):
+        x = Gaussian(xp.asarray([[0.3 * scale]]), xp.asarray([[scale**2]]))
+        c = montecarlo.compare(adf.LeakyReLU(), x, samples=10_000)
+        assert 0 < abs(c.var_z.item()) < montecarlo.bound(1) and np.isfinite(c.events).all()
+
+
+def test_the_moments_beyond_a_threshold_are_those_of_quadrature():
+    from scipy.integrate import quad
+
+    for t in (0.0, 1.5, 6.0):
+        for order in (1, 2, 4, 8):
+
+            def density(e, t=t, order=order):
+                return (e - t) ** order * math.exp(-e * e / 2) / math.sqrt(2 * math.pi)
+
+            exact = quad(density, t, t + 12, epsabs=0, epsrel=1e-10)[0]
+            assert float(montecarlo._beyond(np.array(t), order)) == pytest.approx(exact, rel=1e-2)
 
 
 def test_bound_is_that_of_bonferroni():

@@ -179,7 +179,9 @@ def dropout(draw):
 
 @st.composite
 def batch_norm(draw):
-    shape = (draw(st.integers(1, 3)), draw(small), *draw(sizes()))  # no statistics without an image
+    shape = (draw(st.integers(1, 3)), draw(small), *draw(sizes()))
+    if shape[0] * shape[2] * shape[3] == 1:
+        shape = (2, *shape[1:])  # one value per channel has no variance
     layer, rng = adf.BatchNorm2d(shape[1]), np.random.default_rng(draw(seeds))
     for p in layer.parameters():
         p.value = xp.asarray(rng.normal(size=shape[1]))
@@ -613,10 +615,40 @@ def test_the_search_finds_the_textbook_variance():
 # The edges: nothing to average over, no pixels, vectors, no logits, negative variances.
 
 
-@pytest.mark.parametrize("shape", [(0, 2, 3, 3), (1, 2, 0, 3)])
-def test_batch_norm_refuses_to_average_over_nothing(shape):
-    with pytest.raises(ValueError, match="BatchNorm2d expects"):
-        adf.BatchNorm2d(2).forward(zeros(shape))
+@pytest.mark.parametrize("shape", [(0, 2, 3, 3), (1, 2, 0, 3), (1, 2, 1, 1)])
+def test_batch_norm_refuses_to_average_over_nothing_or_one_value(shape):
+    layer = adf.BatchNorm2d(2)
+    with pytest.raises(ValueError, match=r"BatchNorm2d(.forward)? expects"):
+        layer.forward(zeros(shape))
+    assert layer.running_mean.updates == 0 and layer.predict(zeros((1, 2, 1, 1))).var is not None
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # of the distance
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_largest_means_and_infinity_are_those_of_a_point_mass(dtype):
+    """The distance of two large means overflows; no moment does."""
+    large = 0.9 * float(np.finfo(dtype).max)
+    mean = xp.asarray(
+        [[[[large, -large], [large, 99.0], [np.inf, -large], [-np.inf, 99.0]]]], dtype
+    )
+    for x in Gaussian(mean, xp.ones_like(mean)), Gaussian(mean, xp.zeros_like(mean)):
+        for layer in adf.LeakyReLU(0.2), adf.MaxPool2d((1, 2)):
+            y = layer.predict(x)
+            assert_same([y.mean], [layer.predict(Gaussian(mean)).mean])
+            assert np.isfinite(to_host(y.var)).all()
+            gradient = layer.forward(x)[1](Gaussian(xp.ones_like(y.mean), xp.ones_like(y.var)))
+            assert np.isfinite(to_host(gradient.mean)).all()
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_variance_that_no_number_holds_is_infinite():
+    x = Gaussian(xp.full((1, 1), 1e20, "float32"), xp.ones((1, 1), "float32"))
+    assert np.isinf(to_host(adf.Dropout(0.5).predict(x).var)).all()
+    x = Gaussian(*(field.astype("float64") for field in x))
+    assert to_host(adf.Dropout(0.5).predict(x).var).item() == pytest.approx(1e40)
+    # As large as float32 can hold it is right.
+    x = Gaussian(xp.full((1, 1), 1.7e19, "float32"), xp.ones((1, 1), "float32"))
+    assert to_host(adf.Dropout(0.5).predict(x).var).item() == pytest.approx(2.89e38)
 
 
 WITHOUT_PIXELS = {

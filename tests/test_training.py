@@ -170,6 +170,94 @@ def test_a_loss_that_is_not_finite_changes_nothing(loss):
     )
 
 
+class Broken(adf.Identity):
+    """Its output is right, and its gradient of the mean is this factor times what it should be."""
+
+    factor = np.nan
+
+    def forward(self, x):
+        return x, lambda dy: adf.Gaussian(dy.mean * self.factor, dy.var)
+
+
+class Idle(adf.Identity):
+    """It has a weight that no output depends on."""
+
+    def __init__(self, value):
+        self.idle = adf.Parameter(xp.asarray([value]))
+
+
+def network(*between):
+    layers = adf.Conv2d(1, 4, 3, padding=1, rng=0), adf.BatchNorm2d(4), *between
+    return adf.Sequential(*layers, adf.Conv2d(4, 3, 1, rng=1))
+
+
+def assert_nothing_is_learned(model, message, images, labels):
+    optimizer, before = adf.Adam(model.parameters()), values(model)
+    with pytest.raises(ValueError, match=message):
+        adf.train_step(model, optimizer, images, labels)
+    assert optimizer.t == 0 and all(s.updates == 0 for s in model.network.statistics())
+    for a, b in zip(before, values(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("factor", [np.nan, np.inf])
+@pytest.mark.parametrize("noise_var", [1e-3, None])
+def test_a_gradient_that_is_not_finite_changes_nothing(factor, noise_var):
+    broken = Broken()
+    broken.factor = factor
+    model = adf.Segmenter(network(broken), noise_var)
+    message = "network.layers.0.weight or its gradient is not finite, so nothing was learned"
+    assert_nothing_is_learned(model, message, *batch())
+    broken.factor = 1.0
+    adf.train_step(model, adf.Adam(model.parameters()), *batch())
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_weight_that_is_not_finite_is_named(value):
+    model = adf.Segmenter(network(Idle(value)))
+    assert_nothing_is_learned(model, "network.layers.2.idle or its gradient", *batch())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("noise_var", [1e30, 1e37, 3e38])
+def test_noise_that_overflows_leaves_finite_weights(noise_var):
+    """Either a step is refused in words, or it leaves finite weights."""
+    model = segmenter(noise_var)
+    optimizer = adf.Adam(model.parameters(), 1e-2)
+    try:
+        for _ in range(3):
+            adf.train_step(model, optimizer, *batch())
+    except ValueError as error:
+        assert "nothing was learned" in str(error) or "variances of 0 or more" in str(error)
+    assert all(np.isfinite(value).all() for value in values(model))
+
+
+def test_numpy_settings_of_adam_keep_float32():
+    model, (images, labels) = segmenter(), batch()
+    settings = {"beta1": np.float64(0.9), "beta2": np.float64(0.999), "eps": np.float64(1e-8)}
+    adf.train_step(model, adf.Adam(model.parameters(), **settings), images, labels)
+    assert all(p.value.dtype == "float32" for p in model.parameters())
+
+
+def test_one_class_is_refused():
+    """The softmax of one class is 1, and every loss 0: it would seem to learn."""
+    model = adf.Segmenter(adf.Conv2d(1, 1, 1))
+    images, labels = batch()
+    assert_nothing_is_learned(model, "2 classes or more, got 1", images, np.zeros_like(labels))
+
+
+@pytest.mark.parametrize("shape", [(2, 13, 9, 1), (2, 16, 16, 1)])
+def test_channels_last_is_said_of_the_shape_that_came(shape):
+    model = segmenter()
+    message = rf"UNet expects 1 input channels, got images of shape \({str(shape)[1:-1]}\).*last\?"
+    for use in model.input, lambda images: adf.predict(model, images):
+        with pytest.raises(ValueError, match=message):
+            use(np.zeros(shape))
+    with pytest.raises(ValueError, match=r"got images of shape \(2, 3, 13, 9\); .*W\)$"):
+        model.input(np.zeros((2, 3, 13, 9)))
+
+
 def test_prediction_is_what_it_says():
     model, (images, _) = segmenter(), batch(3)
     p = adf.predict(model, images)

@@ -25,7 +25,8 @@ def confusion(labels, predicted, classes):
     check_classes("labels", labels, classes)
     check_classes("predicted classes", predicted, classes)
     # Every pair (truth, predicted) is a number of its own, so one count of numbers counts pairs.
-    cell = labels.astype(np.int64).ravel() * classes + predicted.ravel()
+    # Of int64, for int64 and uint64 would add up to floats.
+    cell = labels.astype(np.int64).ravel() * classes + predicted.astype(np.int64).ravel()
     return np.bincount(cell, minlength=classes**2).reshape(classes, classes)  # (8.3)
 
 

@@ -21,7 +21,7 @@ def predict(segmenter, images):
     than 1024 pixels a side in tiles, with the same answer. Raises ValueError on other axes, on
     images without pixels, and on images that are not finite.
     """
-    images = check_images(images)
+    images = check_images(images, segmenter.network)
     count, _, height, width = images.shape
     parts = tiles((height, width), segmenter.network)
 

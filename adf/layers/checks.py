@@ -1,9 +1,13 @@
 """What a layer expects and what came, for errors that say both. Skip this file at first reading."""
 
+import math
+import numbers
+
 from .. import backend
-from ..backend import as_array, xp
-from ..gaussian import Gaussian
-from .layer import FLOATS, Layer
+from ..backend import as_array, to_host, xp
+from ..gaussian import FLOATS, Gaussian
+from .layer import Layer, Parameter
+from .paths import named
 
 
 def check(layer, x, axes="(N, C, H, W)", channels=None):
@@ -36,6 +40,14 @@ def check(layer, x, axes="(N, C, H, W)", channels=None):
 
 def _check_fields(name, x):
     """Raises ValueError unless mean and var are floats of one shape and dtype, and var >= 0."""
+    for field, value in zip(x._fields, x, strict=True):
+        if not isinstance(value, xp.ndarray) and not (field == "var" and value is None):
+            raise ValueError(
+                f"{name} expects {field} to be an array of {backend.name}, "
+                f"got {type(value).__name__}; adf.backend.xp.asarray makes one, "
+                "xp.full_like(mean, 0.1) one of equal variances"
+            )
+    # They are arrays; now their dtypes, shapes and signs.
     if x.mean.dtype not in FLOATS:
         raise ValueError(f"{name} expects float32 or float64, got {x.mean.dtype}")
     if x.var is not None and (x.var.shape != x.mean.shape or x.var.dtype != x.mean.dtype):
@@ -63,22 +75,29 @@ def has_negative(var):
 def pair(layer, argument, value, least):
     """A size given as an int or a pair of ints, as a pair (height, width)."""
     values = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    is_int = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
-    if len(values) != 2 or not is_int or min(values) < least:
+    if len(values) != 2 or not all(is_int(v) and v >= least for v in values):
         raise ValueError(
             f"{type(layer).__name__} expects {argument} to be an int or a pair, "
             f"at least {least}: {value!r}"
         )
-    return values
+    return tuple(int(v) for v in values)
 
 
-def check_positive(layer, **sizes):
-    """Raises ValueError unless every size is a positive int."""
+def positive(layer, **sizes):
+    """The sizes as ints; ValueError unless every one is a positive int, Python's or NumPy's.
+
+    A NumPy int that stayed one would make float64 of the float32 arrays that it divides.
+    """
     for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
+        if not is_int(value) or value < 1:
             raise ValueError(
                 f"{type(layer).__name__} expects {name} to be a positive int, got {value!r}"
             )
+    return [int(value) for value in sizes.values()]
+
+
+def is_int(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def check_window(layer, map, size, kernel_size):
@@ -141,15 +160,32 @@ def check_segmenter(noise_var, label_smoothing, density_weight):
         raise ValueError(f"Segmenter expects a density_weight from 0 to 1, got {density_weight!r}")
 
 
-def check_images(images):
+def check_logits(network, classes):
+    """Raises ValueError on fewer than two classes: softmax is 1 there, and the loss always 0."""
+    if not is_int(classes) or classes < 2:
+        raise ValueError(
+            f"{type(network).__name__} expects classes to be an int of 2 or more, "
+            f"got {classes!r}; the background is a class, too"
+        )
+
+
+def check_images(images, network):
     """The images as an array of the backend, or a ValueError that says what is wrong with them."""
     images = as_array(images)
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(
             f"expected images of shape (N, C, H, W) with at least one pixel, got {images.shape}"
         )
+    # Axes there are four; now what lies along them.
     if images.dtype.kind not in "buif":
         raise ValueError(f"expected images of real numbers, got {images.dtype}")
+    channels = getattr(network, "in_channels", images.shape[1])
+    if images.shape[1] != channels:
+        last = "; are the channels last?" if images.shape[3] == channels else ""
+        raise ValueError(
+            f"{type(network).__name__} expects {channels} input channels, "
+            f"got images of shape {images.shape}; axes are (N, C, H, W){last}"
+        )
     if not bool((abs(images) < float("inf")).all()):
         raise ValueError("expected finite images, got NaN or infinity in them")
     return xp.asarray(images)
@@ -166,6 +202,11 @@ def check_input(segmenter, x):
 
 def check_classes(labels, classes, label_range=None):
     """The labels as an array of the backend; a ValueError where one is of no class."""
+    if classes < 2:
+        raise ValueError(
+            f"Segmenter expects logits of 2 classes or more, got {classes}; "
+            "the background is a class, too"
+        )
     labels = as_array(labels)
     least, largest = label_range or (int(labels.min()), int(labels.max()))
     if least < 0 or largest >= classes:
@@ -186,3 +227,23 @@ def check_labels(labels, shape):
             f"got {labels.dtype} of shape {labels.shape}"
         )
     return xp.asarray(labels), (int(labels.min()), int(labels.max()))
+
+
+def check_finite(loss, segmenter):
+    """The loss as a float. Raises ValueError unless it, all gradients and all weights are finite.
+
+    All are asked at once, so that a GPU is waited for once.
+    """
+    parameters = named(segmenter, Parameter)
+    arrays = [a.reshape(-1) for p in parameters.values() for a in (p.grad, p.value)]
+    are_finite = xp.isfinite(xp.concatenate(arrays)).all() if arrays else xp.isfinite(loss)
+    loss, are_finite = (float(value) for value in to_host(xp.stack([loss, are_finite])))
+    if math.isfinite(loss) and are_finite:
+        return loss
+    # Which one it is may be asked at leisure.
+    what = f"the loss is {loss}"
+    for path, p in parameters.items() if math.isfinite(loss) else ():
+        if not (xp.isfinite(p.grad).all() and xp.isfinite(p.value).all()):
+            what = f"{path} or its gradient is not finite"
+            break
+    raise ValueError(f"{what}, so nothing was learned: try a lower learning rate")

@@ -16,6 +16,7 @@ class Dropout(Layer):
     unchanged, as in a deterministic network at inference. With sample=True masks are drawn instead
     (rng: a seed or a generator, on the host) and applied to mean and standard deviation: Monte
     Carlo dropout (Gal & Ghahramani, ICML 2016). Any shape. Raises ValueError unless 0 <= p < 1.
+    A variance beyond the largest number of the dtype, as p E[x]**2 at 1e20 in float32, is infinite.
     """
 
     def __init__(self, p=0.5, sample=False, *, rng=None):

@@ -1,9 +1,9 @@
 """What every layer is: parameters, and forward -> (y, backward)."""
 
 from ..backend import Generator, xp
+from ..gaussian import FLOATS
 from .paths import held
-
-FLOATS = ("float32", "float64")
+from .way_back import with_checked_backward
 
 
 class Parameter:
@@ -66,14 +66,25 @@ class Layer:
 
     `forward(x)` returns y and `backward`. `backward(dy)`, called once, returns dx and adds to the
     gradients of the parameters. `predict(x)` returns y alone and keeps nothing. `parameters()`
-    lists them in the order of construction.
+    lists them in the order of construction. Whatever a subclass defines as `forward`, its backward
+    raises RuntimeError on a second call, and ValueError on a dy that is no gradient of y.
     """
+
+    def __init_subclass__(cls):
+        if "forward" in vars(cls):
+            cls.forward = with_checked_backward(cls.forward)
 
     def forward(self, x):
         raise NotImplementedError
 
     def predict(self, x):
         return self.forward(x)[0]
+
+    def to(self, dtype):
+        """This layer, its parameters and running averages from now on of this dtype: "float64"."""
+        for p in (*self.parameters(), *self.statistics()):
+            p.value = p.value.astype(dtype)
+        return self
 
     def parameters(self):
         return held(self, Parameter)

@@ -21,18 +21,19 @@ class LinearLaw(Layer):
     Exact for independent inputs. A subclass supplies apply(w, x) = A(w) x, adjoint(w, dy, shape) =
     A(w)^T dy of the shape of x, and check(x). If it learns, it has a `weight`, perhaps a `bias`
     (one per channel, axis 1), and weight_grad(x, dy), the gradient of sum(dy * A(w) x) by w. If
-    not, `weights()` are fixed.
+    not, `weights(x)` are fixed.
     """
 
     weight = None
     bias = None
 
-    def weights(self):
-        return self.weight.value
+    def weights(self, x):
+        """w in the dtype of y: float32 weights are squared in float64 where x is of float64."""
+        return self.weight.value.astype(xp.result_type(self.weight.value, x.mean), copy=False)
 
     def predict(self, x):
         self.check(x)
-        w = self.weights()
+        w = self.weights(x)
         y = Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))
         if self.bias is not None:
             mean = y.mean  # `apply` has made it, so it is ours to write into
@@ -40,8 +41,8 @@ class LinearLaw(Layer):
         return y  # (2.4)
 
     def forward(self, x):
-        w = self.weights()
         y = self.predict(x)
+        w = self.weights(x)
         shape = x.mean.shape
         inputs = None if self.weight is None else x  # fixed weights need no input on the way back
 
@@ -78,9 +79,9 @@ class Linear(LinearLaw):
     """
 
     def __init__(self, in_features, out_features, bias=True, *, rng=None):
-        checks.check_positive(self, in_features=in_features, out_features=out_features)
-        self.in_features = in_features
-        self.out_features = out_features
+        self.in_features, self.out_features = checks.positive(
+            self, in_features=in_features, out_features=out_features
+        )
         self._learn((out_features, in_features), in_features, out_features, bias, rng)
 
     def check(self, x):
@@ -118,13 +119,11 @@ class Conv2d(LinearLaw):
 
     def _configure(self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups):
         """Checks and keeps the sizes, the geometry as the Correlation `map`."""
-        checks.check_positive(
+        self.in_channels, self.out_channels, groups = checks.positive(
             self, in_channels=in_channels, out_channels=out_channels, groups=groups
         )
         checks.check_groups(self, in_channels, out_channels, groups)
         # The geometry, in the names of torch.nn, is what the engine takes.
-        self.in_channels = in_channels
-        self.out_channels = out_channels
         self.kernel_size = checks.pair(self, "kernel_size", kernel_size, 1)
         self.map = Correlation(
             checks.pair(self, "stride", stride, 1),

@@ -2,7 +2,7 @@
 
 from ..backend import xp
 from ..gaussian import Gaussian
-from .checks import check, check_positive
+from .checks import check, positive
 from .layer import Layer, Parameter, Statistic
 
 
@@ -15,14 +15,15 @@ class BatchNorm2d(Layer):
     In `forward`, m and total are the mean and variance of a channel over batch and pixels, of the
     random x itself: by the law of total variance, total = Var of the means + mean of the variances
     (biased: divided by n). In `predict` they are running averages of these. x: (N, num_features, H,
-    W). Parameters: scale, shift. Raises ValueError on other shapes.
+    W). Parameters: scale, shift. Raises ValueError on other shapes, and `forward` on one value per
+    channel (N H W = 1), which has no variance to divide by.
     Source: Ioffe & Szegedy, ICML 2015, for point masses; the moments follow from the linear law.
     """
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
-        check_positive(self, num_features=num_features)
-        self.num_features = num_features
-        self.eps = eps
+        (self.num_features,) = positive(self, num_features=num_features)
+        self.eps = float(eps)  # a NumPy float would make float64 of float32
+        momentum = float(momentum)
         self.scale = Parameter(xp.ones(num_features, "float32"))
         self.shift = Parameter(xp.zeros(num_features, "float32"))
         self.running_mean = Statistic(xp.zeros(num_features, "float32"), momentum)
@@ -30,18 +31,19 @@ class BatchNorm2d(Layer):
 
     def predict(self, x):
         check(self, x, channels=self.num_features)
-        dtype = self.scale.value.dtype
+        dtype = xp.result_type(self.scale.value, x.mean)  # in which k is squared
         m = self.running_mean.value.astype(dtype)
         total = self.running_var.value.astype(dtype)
-        k = self.scale.value / xp.sqrt(total + self.eps)
+        k = self.scale.value.astype(dtype) / xp.sqrt(total + self.eps)
         return normalised(x, m, k, self.shift.value)
 
     def forward(self, x):
         check(self, x, channels=self.num_features)
         n = x.mean.size // self.num_features
-        if n == 0:
+        if n < 2:
             raise ValueError(
-                f"BatchNorm2d expects at least one image, got an array of shape {x.mean.shape}"
+                "BatchNorm2d.forward expects more than one value per channel, "
+                f"got an array of shape {x.mean.shape}"
             )
         # The statistics of the random x: its variance is that of the means and that of the noise.
         m = over_pixels(x.mean) / n  # (5.1)

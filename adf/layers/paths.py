@@ -1,5 +1,7 @@
 """Where in an object its parameters are: their names in files. Skip this file at first reading."""
 
+LEAVES = (int, float, str, bool, type(None))  # they hold nothing; most attributes are of these
+
 
 def held(owner, kind):
     """Every Parameter (or Statistic, or Generator) that an object holds, each once: a list."""
@@ -9,25 +11,40 @@ def held(owner, kind):
 def named(owner, kind):
     """path -> thing, for all that `held` lists.
 
-    A path is made of attributes and positions, such as network.layers.0.weight; what has parameters
-    of its own is walked into. What is used twice has the first of its paths.
+    A path is made of attributes, positions and keys, such as network.layers.0.weight; layers,
+    lists, tuples and dicts are walked into, however deep. What is used twice has the first of its
+    paths. Raises ValueError where two things have one path.
     """
-    return {".".join(map(str, path)): thing for path, thing in _first_paths(owner, kind)}
+    found = {}
+    for path, thing in _first_paths(owner, kind):
+        name = ".".join(map(str, path))
+        if name in found:
+            raise ValueError(f"{type(owner).__name__} has two things with the path {name}")
+        found[name] = thing
+    return found
 
 
 def _first_paths(owner, kind):
     first_path = {}
-    for path, thing in _walk(owner, kind, ()):
-        first_path.setdefault(id(thing), (path, thing))
+    _collect(vars(owner).items(), kind, (), first_path)
     return first_path.values()
 
 
-def _walk(owner, kind, path):
-    for name, value in vars(owner).items():
-        is_list = isinstance(value, tuple | list)
-        for position, item in enumerate(value) if is_list else ((None, value),):
-            here = (*path, name, position) if is_list else (*path, name)
-            if isinstance(item, kind):
-                yield here, item
-            elif hasattr(item, "parameters") and hasattr(item, "forward"):
-                yield from _walk(item, kind, here)
+def _collect(items, kind, path, first_path):
+    for name, value in items:
+        if isinstance(value, kind):
+            first_path.setdefault(id(value), ((*path, name), value))
+        elif type(value) not in LEAVES:
+            inside = _inside(value)
+            if inside:
+                _collect(inside, kind, (*path, name), first_path)
+
+
+def _inside(value):
+    """What may hold more: the (name, value) of a layer, a list, a tuple or a dict; else nothing."""
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, list | tuple):
+        return enumerate(value)
+    is_layer = hasattr(value, "parameters") and hasattr(value, "forward")
+    return vars(value).items() if is_layer else ()

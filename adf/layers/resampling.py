@@ -28,7 +28,7 @@ class AvgPool2d(LinearLaw):
         check(self, x)
         check_window(self, self.map, x.mean.shape[2:], self.kernel_size)
 
-    def weights(self):
+    def weights(self, x):
         return 1 / (self.kernel_size[0] * self.kernel_size[1])  # (2.5)
 
     def _kernel(self, w, x):

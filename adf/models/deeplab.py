@@ -44,7 +44,7 @@ class DeepLabV3Plus(Network):
         coarse = half(in_channels, *widths, pyramid, decoder, rng)
         fine = convolution(in_channels, FINE, 3, rng=rng)
         join = separable(decoder + FINE, decoder, rng=rng)
-        super().__init__(in_channels, 8, Concat(coarse, fine), join, last)
+        super().__init__(in_channels, classes, 8, Concat(coarse, fine), join, last)
 
 
 def half(in_channels, fine, middle, coarse, pyramid, out_channels, rng):

@@ -1,7 +1,7 @@
 """What the networks have in common: which images they take, how their logits begin."""
 
 from ..layers import Conv2d, Sequential
-from ..layers.checks import check
+from ..layers.checks import check, check_logits
 
 # After 120 steps of a U-Net without batch norm, 0.01 does not tell cells from traps yet; 0.2 does.
 NEGATIVE_SLOPE = 0.2
@@ -10,10 +10,12 @@ NEGATIVE_SLOPE = 0.2
 class Network(Sequential):
     """Layers in a row from images (N, in_channels, H, W) to logits (N, classes, H, W).
 
-    Raises ValueError on other channels, and where H or W is no multiple of `multiple`.
+    Raises ValueError on fewer than two classes, on other channels, and where H or W is no multiple
+    of `multiple`.
     """
 
-    def __init__(self, in_channels, multiple, *layers):
+    def __init__(self, in_channels, classes, multiple, *layers):
+        check_logits(self, classes)
         super().__init__(*layers)
         self.in_channels = in_channels
         self.multiple = multiple

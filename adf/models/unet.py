@@ -26,12 +26,12 @@ class UNet(Network):
     """
 
     def __init__(self, in_channels, classes, widths=(16, 32, 64, 128), norm=False, rng=0):
-        if not widths:
+        if len(widths) < 1:
             raise ValueError("UNet expects at least one width, got none")
         rng = default_rng(rng)
         last = logits(widths[0], classes, rng)
         levels = level(in_channels, *widths, norm=norm, rng=rng)
-        super().__init__(in_channels, 2 ** (len(widths) - 1), levels, last)
+        super().__init__(in_channels, classes, 2 ** (len(widths) - 1), levels, last)
         # 4 convolutions and a pooling window at steps 1, 2, ..., M / 2 and 2 convolutions at M.
         self.reach = 7 * self.multiple - 5
 

@@ -48,6 +48,13 @@ def test_confusion_dice_iou_by_hand():
     np.testing.assert_allclose(metrics.iou(counts), [1 / 2, 2 / 4, 1 / 2, np.nan])  # (8.5)
 
 
+@pytest.mark.parametrize("truth", ["uint8", "int64", "uint64", "bool"])
+@pytest.mark.parametrize("called", ["uint8", "int64", "uint64", "bool"])
+def test_confusion_of_any_two_integer_types(truth, called):
+    counts = metrics.confusion(np.array([0, 1, 1], truth), np.array([1, 1, 1], called), 2)
+    assert counts.dtype == np.int64 and counts.tolist() == [[0, 1], [0, 2]]
+
+
 def test_a_class_that_is_only_predicted_scores_zero():
     counts = metrics.confusion([0, 0], [0, 1], 2)
     assert metrics.dice(counts)[1] == metrics.iou(counts)[1] == 0

@@ -322,6 +322,26 @@ BAD_INPUT = {
         lambda: Gaussian(xp.zeros((2, 5), "int64")),
         "expects float32 or float64",
     ),
+    "lists": (
+        lambda: adf.Linear(2, 3),
+        lambda: Gaussian([[1.0, 2.0]], [[0.1, 0.1]]),
+        "Linear expects mean to be an array of .*, got list",
+    ),
+    "one variance for all": (
+        lambda: adf.LeakyReLU(),
+        lambda: Gaussian(xp.zeros((2, 5)), 0.1),
+        "expects var to be an array of .*, got float; .*full_like",
+    ),
+    "a NumPy number": (
+        lambda: adf.LeakyReLU(),
+        lambda: Gaussian(np.int64(3)),
+        "expects mean to be an array of .*, got int64",
+    ),
+    "no mean": (
+        lambda: adf.LeakyReLU(),
+        lambda: Gaussian(None, xp.zeros(5)),
+        "expects mean to be an array of .*, got NoneType",
+    ),
     "other variance": (
         lambda: adf.LeakyReLU(),
         lambda: Gaussian(xp.zeros((2, 5)), xp.zeros(5)),
@@ -396,12 +416,62 @@ def test_bad_input_says_what_was_expected(name):
         (lambda: adf.MaxPool2d(0), "kernel_size"),
         (lambda: adf.MaxPool2d(2, 0), "stride"),
         (lambda: adf.Concat(3), "one layer or more"),
+        (lambda: adf.Conv2d(True, 4, 3), "in_channels"),
+        (lambda: adf.Linear(np.float64(3), 4), "in_features"),
+        (lambda: adf.BatchNorm2d(0), "num_features"),
         (lambda: adf.UNet(1, 2, widths=()), "at least one width"),
+        (lambda: adf.UNet(1, 1), "UNet expects classes to be an int of 2 or more, got 1"),
+        (lambda: adf.DeepLabV3Plus(1, 1), "DeepLabV3Plus expects classes"),
     ],
 )
 def test_bad_arguments_say_what_was_expected(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_numpy_numbers_are_taken_and_keep_float32():
+    """As arguments of a layer. As scalars in an expression they would promote float32."""
+    three, eps = np.int64(3), np.float64(1e-5)
+    layers = (
+        adf.Conv2d(three, three, three, padding=np.int32(1), groups=three, rng=0),
+        adf.ConvTranspose2d(three, three, (three, 3), stride=np.uint8(2), rng=0),
+        adf.BatchNorm2d(three, eps=eps, momentum=np.float64(0.1)),
+        adf.LeakyReLU(np.float64(0.2)),
+        adf.Dropout(np.float64(0.2)),
+        adf.MaxPool2d(np.int64(2)),
+        adf.AvgPool2d((np.int64(2), 1)),
+        adf.Upsample(np.int64(2)),
+        adf.GlobalAvgPool2d(),
+    )
+    x = Gaussian(*(xp.ones((2, 3, 6, 6), "float32") for _ in range(2)))
+    for layer in layers:
+        y, backward = layer.forward(x)
+        fields = [*y, *layer.predict(x), *backward(y), *(p.grad for p in layer.parameters())]
+        fields += [s.value for s in layer.statistics()]
+        assert {str(field.dtype) for field in fields} == {"float32"}, type(layer)
+
+
+@case
+def test_float32_weights_are_squared_in_the_dtype_of_the_result(name):
+    layer, x, _ = make(name)
+    layer.to("float32")
+    exact = copy.deepcopy(layer).to("float64")
+    for rounded, y in zip(layer.predict(x), exact.predict(x), strict=True):
+        assert rounded.dtype == "float64"
+        np.testing.assert_allclose(to_host(rounded), to_host(y), rtol=1e-13, atol=1e-300)
+
+
+def test_a_layer_becomes_one_of_float64_in_one_call():
+    layer = adf.UNet(1, 2, widths=(3, 4), norm=True)
+    assert layer.to("float64") is layer
+    held = [a for p in layer.parameters() for a in (p.value, p.grad)]
+    held += [s.value for s in layer.statistics()]
+    assert {str(a.dtype) for a in held} == {"float64"}
+    assert cast(layer, "float32") is layer and layer.parameters()[0].value.dtype == "float32"
+    with pytest.raises(ValueError, match="float32 or float64"):
+        layer.to("int64")
+    segmenter = adf.Segmenter(layer.to("float64"))
+    assert segmenter.input(np.zeros((1, 1, 8, 8))).mean.dtype == "float64"
 
 
 def test_parameters_are_assignable_and_checked():
