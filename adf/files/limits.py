@@ -15,7 +15,7 @@ import numpy as np
 PIXELS = 2**26  # 8192 x 8192, 512 MiB as float64
 METADATA_BYTES = 2**24  # of a chunk or a tag that holds no pixels
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
-PIECE = 2**16  # bytes that are inflated at a time
+PIECE = 2**16  # bytes that are read or inflated at a time
 SURPLUS = 2**26  # inflated bytes behind the pixels; more is a bomb
 
 
@@ -69,16 +69,22 @@ def luma(channels) -> np.ndarray:
     return sum(np.multiply(channel, weight, dtype=np.float64) for weight, channel in pairs)
 
 
-def inflated(data, size: int):
-    """Yields the pieces of a zlib stream, to its end and its checksum.
+def pieces(file, count: int):
+    """Yields the next `count` bytes of a file, or those that are there, a few at a time."""
+    while count > 0 and (piece := file.read(min(count, PIECE))):
+        count -= len(piece)
+        yield piece
+
+
+def inflated(parts, size: int):
+    """Yields the pieces of the zlib stream in `parts`, to its end and its checksum.
 
     Raises Refusal where they are less than `size` bytes, or so much more that no picture is meant.
     """
     inflater = zlib.decompressobj()
     count = 0
-    for start in range(0, len(data), PIECE):
-        rest = data[start : start + PIECE]
-        # A piece of input may hold a thousand times its length: that is taken in pieces, too.
+    for rest in parts:
+        # A part may hold a thousand times its length: that is taken in pieces, too.
         while rest and not inflater.eof:
             piece = inflater.decompress(rest, PIECE)
             count += len(piece)

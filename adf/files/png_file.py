@@ -4,6 +4,7 @@ The chunks are walked here, with their checksums, and the pixels counted; Pillow
 undoes the filters. (Pillow as a whole keeps the upper 8 of 16 bits, and fills up missing rows.)
 """
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .limits import METADATA_BYTES, Refusal, check_image, inflated, luma, parsing
+from .limits import METADATA_BYTES, Refusal, check_image, inflated, luma, parsing, pieces
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 NAMES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}  # by colour type
@@ -75,9 +76,9 @@ def read_png(path: Path, labels: bool) -> np.ndarray:
         file.seek(len(SIGNATURE))
         _check_colour(header, labels)
         palette, data = _content(file, _bytes(header))
-        for _ in inflated(data, _bytes(header)):  # counts them
+        for _ in inflated(pieces(io.BytesIO(data), len(data)), _bytes(header)):  # counts them
             pass
-        samples = _decoded(header, bytes(data))
+        samples = _decoded(header, data)
         return samples[..., 0] if labels else _grey(header, samples, palette)
 
 
@@ -124,15 +125,21 @@ def _chunks(file, pixel_bytes: int):
         most = most_data if kind == b"IDAT" else METADATA_BYTES
         if length > most:
             raise Refusal(f"a chunk {kind!r} of at most {most} bytes, got {length}; hostile?")
-        content = file.read(length)
-        checksum = file.read(4)
-        if checksum != zlib.crc32(kind + content).to_bytes(4, "big"):
+        # So is the checksum: what is a hole in the file fails here, read in pieces.
+        start = file.tell()
+        checksum = zlib.crc32(kind)
+        for piece in pieces(file, length):
+            checksum = zlib.crc32(piece, checksum)
+        if file.read(4) != checksum.to_bytes(4, "big"):
             raise Refusal(f"a whole chunk {kind!r}, got another checksum; cut short or damaged?")
         most_data -= length if kind == b"IDAT" else 0
+        file.seek(start)
+        content = file.read(length)
+        file.seek(start + length + 4)
         yield kind, content
 
 
-def _content(file, pixel_bytes: int) -> tuple[np.ndarray, bytearray]:
+def _content(file, pixel_bytes: int) -> tuple[np.ndarray, bytes]:
     """The palette (N, 3), and the deflated pixels."""
     palette = np.zeros((0, 3), np.uint8)
     data = bytearray()
@@ -147,7 +154,7 @@ def _content(file, pixel_bytes: int) -> tuple[np.ndarray, bytearray]:
                 raise Refusal("one image, got several frames; an animation?")
             case _ if kind[0] < ord("a") and kind not in (b"IHDR", b"IEND"):
                 raise Refusal(f"chunks that PNG knows, got {kind!r}; damaged?")
-    return palette, data
+    return palette, bytes(data)
 
 
 def _decoded(header: Header, data: bytes) -> np.ndarray:

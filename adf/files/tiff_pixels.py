@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .limits import PIXELS, Refusal, inflated
+from .limits import PIECE, PIXELS, Refusal, inflated, pieces
 
 PLAIN = 1
 PACKBITS = 32773
@@ -119,10 +119,14 @@ def _stored(page, file, index: int, size: int) -> np.ndarray:
     """The decompressed bytes of one strip or tile."""
     file.seek(page.dataoffsets[index])
     count = page.databytecounts[index]
-    data = file.read(min(count, size) if page.compression == PLAIN else count)
+    # No encoder makes pixels a quarter longer.
+    if page.compression != PLAIN and count > size + size // 4 + PIECE:
+        raise Refusal(f"at most {size} bytes in a strip, got {count}; damaged or hostile?")
     if page.compression in DEFLATE:
-        data = b"".join(inflated(data, size))
-    elif page.compression == PACKBITS:
+        data = b"".join(inflated(pieces(file, count), size))
+    else:
+        data = file.read(min(count, size) if page.compression == PLAIN else count)
+    if page.compression == PACKBITS:
         data = _unpacked(data, size)
     if len(data) < size:
         raise Refusal(f"{size} bytes in a strip, got {len(data)}: pixels missing; cut short?")
