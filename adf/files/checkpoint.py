@@ -24,6 +24,10 @@ VERSION = 2  # 1 numbered the arrays of a run; since 2 they are named by their p
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 2**22  # bytes
 MOST_AXES = 64  # of an array of NumPy
+DIRECTORY_LIMIT = 2**24  # bytes of the zip's directory; an array takes less than 1,200 there
+LIMIT = 2**30  # bytes of a checkpoint: the weights of 250 million parameters
+PIECE = 2**20  # bytes that are read at a time
+END = 22 + 64  # bytes of the zip's end with its comment
 # What zipfile, json and a wrong manifest raise on bytes that nobody meant as a checkpoint.
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -50,6 +54,10 @@ def save(path, arrays, settings):
     """
     arrays = {_checked_name(name): _storable(name, array) for name, array in arrays.items()}
     manifest = _manifest(arrays, settings)
+    size = sum(array.nbytes for array in arrays.values())
+    # Nothing is saved that load would refuse.
+    if size > LIMIT - 2 * MANIFEST_LIMIT - DIRECTORY_LIMIT:
+        raise ValueError(f"save expects arrays of less than {LIMIT} bytes, got {size}; a data set?")
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         _write_member(archive, MANIFEST, manifest)
         for name, array in arrays.items():
@@ -69,6 +77,7 @@ def load(path, check=lambda settings, described: None):
     """
     with open_regular(path) as file:
         try:
+            _check_size(file)
             with zipfile.ZipFile(file) as archive:
                 # The manifest vouches for every array, so it is checked before the first is read.
                 manifest = _read_manifest(archive, os.fstat(file.fileno()).st_size)
@@ -180,6 +189,24 @@ def _write_member(archive, name, *parts):
             file.write(part)
 
 
+def _check_size(file):
+    """Refuses a file, or a directory of the zip, that is larger than `save` writes it."""
+    size = os.fstat(file.fileno()).st_size
+    _require(size <= LIMIT, f"it has {size} bytes, at most {LIMIT} are read")
+    file.seek(max(0, size - END))
+    end = file.read(END)
+    directory = int.from_bytes(end[12:16], "little")
+    is_end = end[:4] == b"PK\x05\x06"
+    _require(is_end, f"{MANIFEST} does not match its checksum, for the zip ends without one")
+    _require(directory <= DIRECTORY_LIMIT, "it claims a larger directory")
+    # The 64-bit format says the size again, before that: zipfile believes it.
+    file.seek(max(0, size - END - 76))
+    wide = file.read(76)
+    wide_directory = int.from_bytes(wide[40:48], "little")
+    is_wide = wide[:4] == b"PK\x06\x06" or wide[56:60] == b"PK\x06\x07"
+    _require(not is_wide or wide_directory <= DIRECTORY_LIMIT, "it claims a larger directory")
+
+
 def _require(condition, problem):
     if not condition:
         raise ValueError(problem)
@@ -262,9 +289,25 @@ def _described(archive, arrays):
 def _read_array(archive, name, shape, dtype, sha256):
     """One array, of which `_described` knows that its size is there."""
     header = _npy_header(shape, dtype)
-    data = archive.read(name + ".npy")
-    _require(data.startswith(header), f"array {name!r} has another header than {MANIFEST} says")
-    # An array over the bytes as they were read could not be written to, hence the copy.
-    array = np.ndarray(shape, dtype, buffer=data, offset=len(header)).copy()
-    _require(_sha256(_bytes_of(array)) == sha256, f"array {name!r} does not match its checksum")
+    # The bytes are compared with their checksum before memory is taken for them, then read again.
+    with archive.open(name + ".npy") as file:
+        is_same = file.read(len(header)) == header
+        _require(is_same, f"array {name!r} has another header than {MANIFEST} says")
+        digest = hashlib.sha256()
+        while piece := file.read(PIECE):
+            digest.update(piece)
+        _require(digest.hexdigest() == sha256, f"array {name!r} does not match its checksum")
+    array = np.empty(shape, dtype)
+    with archive.open(name + ".npy") as file:
+        file.read(len(header))
+        _fill(_bytes_of(array), file)
     return array
+
+
+def _fill(octets, file):
+    """Reads from `file` until `octets` are full."""
+    position = 0
+    while position < len(octets):
+        count = file.readinto(octets[position : position + PIECE])
+        _require(count, "a member became shorter while it was read")
+        position += count

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FILE_BYTES = 2**30  # of any file; no image or mask of the data set comes near
+FILE_BYTES = 2**29 + 2**17  # of any file: 2**26 pixels as float64, and what torch writes around
 PICKLE_OPCODES = 1000  # torch needs 80; this bounds the stack, the memo and the nesting too
 # The name of a storage's class -> its numbers.
 DTYPES = {

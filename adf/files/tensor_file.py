@@ -8,6 +8,8 @@ import math
 import stat
 import struct
 import zipfile
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from .opcodes import FILE_BYTES, View, as_view, demand, interpret, is_size
 
 PICKLE_BYTES = 2**16  # torch needs 400
 ZIP_MEMBERS = 64  # torch needs 7
+TAIL_BYTES = 2**16  # of a zip archive, in which its directory lies
 EXTRA_BYTES = 2**16  # of a zip member that holds no numbers: version, byteorder, ...
 AXES = 8  # images and masks have 2 or 3
 
@@ -23,11 +26,12 @@ MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the legacy format
 PROTOCOL = 1001  # the second
 
 
-def read_tensor(path) -> np.ndarray:
+def read_tensor(path, check=None) -> np.ndarray:
     """The one tensor in a `.pt` file, legacy or zip, as a C-contiguous array of its own.
 
-    Raises ValueError, in one line, for a file that is damaged, hostile, or holds anything but one
-    plain tensor, and OSError where the path cannot be opened.
+    `check(shape, dtype)` may refuse it before memory is taken for its numbers. Raises
+    ValueError, in one line, for a file that is damaged, hostile, or holds anything but one plain
+    tensor, and OSError where the path cannot be opened.
     """
     path = Path(path)
     status = path.stat()
@@ -39,21 +43,36 @@ def read_tensor(path) -> np.ndarray:
             f"{path}: expected at most {FILE_BYTES} bytes, got {status.st_size}; "
             "not an image's tensor?"
         )
-    data = path.read_bytes()
-    read = _read_zip if data.startswith(b"PK\x03\x04") else _read_legacy
+    with path.open("rb") as file:
+        with _naming(path):
+            is_zip = file.read(4) == b"PK\x03\x04"
+            view, length, read = (_open_zip if is_zip else _open_legacy)(file)
+            _check_view(view, length)
+        # So far no number was read.
+        if check is not None:
+            check(view.shape, view.storage.dtype)
+        with _naming(path):
+            return _gather(view, read())
+
+
+@contextmanager
+def _naming(path: Path):
+    """Makes what was got instead of a tensor an error that names the file."""
     try:
-        return _gather(*read(data))
+        yield
     except ValueError as error:
         raise ValueError(f"{path}: expected a .pt file of one tensor, got {error}") from error
 
 
-def _read_legacy(data: bytes) -> tuple[View, memoryview]:
-    """The tensor and its numbers out of the legacy format.
+def _open_legacy(file) -> tuple[View, int, Callable]:
+    """The tensor, how many bytes its numbers are, and what reads them, of the legacy format.
 
     It consists of five pickles (magic number, protocol, sizes, tensor, storage keys), an int64
     count, and the numbers.
     """
-    stream = io.BytesIO(data[:PICKLE_BYTES])
+    file.seek(0)
+    data = file.read(PICKLE_BYTES)
+    stream = io.BytesIO(data)
     _check_preamble(stream)
     view = as_view(interpret(stream))
     match interpret(stream):
@@ -68,7 +87,9 @@ def _read_legacy(data: bytes) -> tuple[View, memoryview]:
         count == view.storage.size.to_bytes(8, "little"),
         "two counts of its numbers; cut short or damaged?",
     )
-    return view, memoryview(data)[start:]
+    length = file.seek(0, io.SEEK_END) - start
+    file.seek(start)
+    return view, length, file.read
 
 
 def _check_preamble(stream: io.BytesIO):
@@ -86,12 +107,17 @@ def _check_preamble(stream: io.BytesIO):
     demand(little, "big-endian numbers; written on another kind of machine?")
 
 
-def _read_zip(data: bytes) -> tuple[View, bytes]:
-    """The tensor and its numbers out of the zip format.
+def _open_zip(file) -> tuple[View, int, Callable]:
+    """The tensor, how many bytes its numbers are, and what reads them, of the zip format.
 
     TOP/data.pkl describes the tensor, TOP/data/KEY holds its numbers, TOP/byteorder is optional.
     """
-    content = _unzipped(data)
+    archive, members = _unzipped(file)
+    content = {
+        name: _unzip(archive, member)
+        for name, member in members.items()
+        if not name.startswith("data/")
+    }
     demand(
         content.get("byteorder", b"little") == b"little",
         "big-endian numbers; written on another machine?",
@@ -100,30 +126,56 @@ def _read_zip(data: bytes) -> tuple[View, bytes]:
     stream = io.BytesIO(content.get("data.pkl", b""))
     view = as_view(interpret(stream))
     demand(not stream.read(1), "bytes behind its pickle; damaged?")
-    numbers = [name for name in content if name.startswith("data/")]
+    numbers = [name for name in members if name.startswith("data/")]
     demand(
         numbers == [f"data/{view.storage.key}"],
         "no or several storages; several tensors in one file?",
     )
-    return view, content[numbers[0]]
+    member = members[numbers[0]]
+    return view, member.file_size, lambda: _unzip(archive, member)
 
 
-def _unzipped(data: bytes) -> dict[str, bytes]:
-    """Name below the top folder -> content, of all members."""
+def _unzipped(file) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """The archive, and name below the top folder -> member; none is read."""
+    file_bytes = file.seek(0, io.SEEK_END)
+    file.seek(max(0, file_bytes - TAIL_BYTES))
+    tail = file.read()
     demand(
-        data[-22:-18] == b"PK\x05\x06",
+        tail[-22:-18] == b"PK\x05\x06",
         "a zip archive without its end, or with bytes behind it; cut short?",
     )
     # Every entry of the directory starts with these bytes: the number of entries is bounded before
-    # zipfile makes objects of them.
+    # zipfile makes objects of them, and the directory before zipfile reads it.
     demand(
-        data.count(b"PK\x01\x02") <= ZIP_MEMBERS,
+        tail.count(b"PK\x01\x02") <= ZIP_MEMBERS and _directory_bytes(tail) <= TAIL_BYTES // 2,
         "a zip archive of too many members; not a tensor alone?",
     )
+    with _unzipping():
+        archive = zipfile.ZipFile(file)
+        return archive, _checked_members(archive.infolist(), file_bytes)
+
+
+def _directory_bytes(tail: bytes) -> int:
+    """The size that the end of a zip archive claims for its directory.
+
+    torch writes it twice: 98 bytes before the end in the 64-bit format, and 22 before in the other.
+    """
+    sizes = [int.from_bytes(tail[-10:-6], "little")]
+    if tail[-42:-38] == b"PK\x06\x07":
+        demand(tail[-98:-94] == b"PK\x06\x06", "a zip archive with another end; hostile?")
+        sizes.append(int.from_bytes(tail[-58:-50], "little"))
+    return max(size for size in sizes if size != 2**32 - 1)
+
+
+def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with _unzipping():
+        return archive.read(member)
+
+
+@contextmanager
+def _unzipping():
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = _checked_members(archive.infolist(), len(data))
-            return {name: archive.read(member) for name, member in members.items()}
+        yield
     except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
         raise ValueError(f"a damaged zip archive ({str(error)[:80]}); cut short?") from error
 
@@ -153,8 +205,9 @@ def _check_sizes(members: dict[str, zipfile.ZipInfo], file_bytes: int):
         info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1 for info in infos
     )
     demand(stored, "a compressed or encrypted zip archive; packed again by another program?")
+    inside = all(0 <= info.header_offset < file_bytes for info in infos)
     demand(
-        sum(info.file_size for info in infos) < file_bytes,
+        inside and sum(info.file_size for info in infos) < file_bytes,
         "a zip archive that claims more than it has; hostile?",
     )
     # Members that hold no numbers are a few bytes each in the file of a single tensor.
@@ -167,13 +220,8 @@ def _check_sizes(members: dict[str, zipfile.ZipInfo], file_bytes: int):
 
 def _gather(view: View, numbers) -> np.ndarray:
     """The elements of `view` out of the bytes of its storage."""
-    _check_view(view)
     dtype = view.storage.dtype
-    expected = view.storage.size * dtype.itemsize
-    demand(len(numbers) == expected, f"{len(numbers)} bytes of numbers, not {expected}; cut short?")
-    count = math.prod(view.shape)
-    _check_bounds(view, count)
-    if count == 0:
+    if math.prod(view.shape) == 0:
         return np.zeros(view.shape, dtype)
     # Bools are read as bytes, for a byte other than 0 and 1 is no bool.
     is_bool = dtype.kind == "b"
@@ -183,8 +231,8 @@ def _gather(view: View, numbers) -> np.ndarray:
     return np.array(elements != 0 if is_bool else elements, dtype.newbyteorder("="), order="C")
 
 
-def _check_view(view: View):
-    """Refuses an offset, shape or strides that are not of the right types or sizes."""
+def _check_view(view: View, length: int):
+    """Refuses an offset, shape or strides that do not fit the `length` bytes of numbers."""
     shape = view.shape
     strides = view.strides
     tuples = type(shape) is tuple and type(strides) is tuple and len(shape) == len(strides) <= AXES
@@ -194,6 +242,9 @@ def _check_view(view: View):
     )
     sizes = all(is_size(number) for number in (view.offset, *shape, *strides))
     demand(sizes, "an offset, shape or stride below 0 or above any file's; hostile?")
+    expected = view.storage.size * view.storage.dtype.itemsize
+    demand(length == expected, f"{length} bytes of numbers, not {expected}; cut short?")
+    _check_bounds(view, math.prod(shape))
 
 
 def _check_bounds(view: View, count: int):

@@ -3,6 +3,7 @@
 Where the file is not right, there is one line of error.
 """
 
+import importlib.util
 import io
 import random
 import struct
@@ -10,6 +11,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from hostile import put, tensor_file
 from PIL import Image
 
@@ -26,6 +28,12 @@ def saved(array, format: str, mode=None, **options) -> bytes:
     file = io.BytesIO()
     picture = array if isinstance(array, Image.Image) else Image.fromarray(array)
     (picture.convert(mode) if mode else picture).save(file, format, **options)
+    return file.getvalue()
+
+
+def tiff(array, **options) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, **options)
     return file.getvalue()
 
 
@@ -118,7 +126,6 @@ READABLE = {
     "int32.tif": (saved(WORDS.astype(np.int32) - 9, "TIFF"), WORDS.astype(np.int32) - 9),
     "float.tif": (saved(FLOATS, "TIFF"), FLOATS),
     "deflate.tif": (saved(FLOATS, "TIFF", compression="tiff_adobe_deflate"), FLOATS),
-    "lzw.tif": (saved(WORDS, "TIFF", compression="tiff_lzw"), WORDS),
     "rgb.tif": (saved(RGB, "TIFF"), RGB @ LUMA),
     "fortran.npy": (npy(np.asfortranarray(FLOATS)), FLOATS),
     "big_endian.npy": (npy(WORDS.astype(">u2")), WORDS),
@@ -133,6 +140,10 @@ READABLE = {
     "legacy.pt": (tensor_file(FLOATS, zip_format=False), FLOATS),
     "zip.pt": (tensor_file(FLOATS[None]), FLOATS),
 }
+LZW = saved(WORDS, "TIFF", compression="tiff_lzw")
+HAS_CODECS = importlib.util.find_spec("imagecodecs") is not None
+if HAS_CODECS:
+    READABLE["lzw.tif"] = (LZW, WORDS)
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -210,7 +221,7 @@ CUT = (
     "8.tif",
     "float.tif",
     "deflate.tif",
-    "lzw.tif",
+    *(["lzw.tif"] if HAS_CODECS else []),
     "double.npy",
 )
 
@@ -262,12 +273,28 @@ def test_labels_are_what_lies_in_the_file(tmp_path):
         ("2.png", png_header(4, 2, 2, two.tobytes()), [[0, 1, 2, 0], [0, 2, 1, 0]]),
         ("4.png", png_header(4, 1, 4, four.tobytes()), [[0, 1, 2, 0]]),
         ("grey.tif", saved(labels, "TIFF"), labels),
-        ("long.npy", npy(labels.astype(">i8") - 1), labels.astype(int) - 1),
+        ("long.npy", npy(labels.astype(">i8") * 2**40), labels.astype(int) * 2**40),
         ("long.pt", tensor_file(labels.astype(np.int64)), labels),
     ]:
         read_back = read(tmp_path, name, content, read_labels)
         assert read_back.dtype.kind in "iu" and read_back.dtype.isnative
         np.testing.assert_array_equal(read_back, expected)
+
+
+def test_refuses_a_label_below_zero(tmp_path):
+    """-1 often means "not annotated": it must not become an object, nor 255 or 65535."""
+    for dtype in (np.int8, np.int16, np.int32, np.int64):
+        labels = np.array([[0, 1], [2, -1]], dtype)
+        refuse(tmp_path, "a.npy", npy(labels), read_labels, "got -1; is that 'not annotated'")
+        refuse(tmp_path, "a.pt", tensor_file(labels), read_labels, "got -1")
+        refuse(tmp_path, "a.tif", tiff(labels), read_labels, "got -1")
+
+
+@pytest.mark.skipif(HAS_CODECS, reason="imagecodecs decodes it")
+def test_names_the_package_that_a_compression_needs(tmp_path):
+    refuse(tmp_path, "lzw.tif", LZW, match="LZW; `pip install imagecodecs`")
+    jpeg = saved(BYTES, "TIFF", compression="jpeg")
+    refuse(tmp_path, "jpeg.tif", jpeg, match="JPEG; `pip install imagecodecs`")
 
 
 def test_refuses_labels_that_are_no_integers_or_colours(tmp_path):
