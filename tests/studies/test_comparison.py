@@ -82,9 +82,8 @@ def answers(path):
 @pytest.mark.slow
 def test_compare_goes_on_with_yeast_and_with_other_yeast(small, monkeypatch):
     """The second call asks more of the same networks, the third the same of other images."""
-    for name, count in (("one", 1), ("two", 2)):
-        for i in range(count):
-            write_sample(small / name, str(i), instances=False)
+    for name, classes in (("one", (1, 2, 3)), ("two", (2, 1, 1))):
+        write_sample(small / name, "1", classes, instances=False)
     options = ("--seeds", "1", "--steps", "1", "--runs", small / "runs", "--out", small / "out")
     command = ["compare", *map(str, options)]
     assert main(command) == 0
