@@ -75,16 +75,20 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
     assert (small / "out" / "README.md").read_text() == text
 
 
+def answers(path):
+    """The cells of scores.csv that are not empty."""
+    return [{k: v for k, v in row.items() if v is not None} for row in rows.read(path)]
+
+
 @pytest.mark.slow
 def test_compare_goes_on_with_yeast_and_with_other_yeast(small, monkeypatch):
     """The second call asks more of the same networks, the third the same of other images."""
-    for name, count in (("one", 1), ("two", 2)):
-        for i in range(count):
-            write_sample(small / name, str(i), instances=False)
+    for name, classes in (("one", (1, 2, 3)), ("two", (2, 1, 1))):
+        write_sample(small / name, "1", classes, instances=False)
     options = ("--seeds", "1", "--steps", "1", "--runs", small / "runs", "--out", small / "out")
     command = ["compare", *map(str, options)]
     assert main(command) == 0
-    plain = (small / "out" / "scores.csv").read_bytes()
+    plain = answers(small / "out" / "scores.csv")
     monkeypatch.setattr("adf.runs.run.train_step", lambda *_: pytest.fail("trained again"))
     found = []
     for name in ("one", "two", "two"):
@@ -94,7 +98,7 @@ def test_compare_goes_on_with_yeast_and_with_other_yeast(small, monkeypatch):
     values = [[r["NLL"] for r in f if r["condition"] == "boxes"] for f in found]
     assert values[0] != values[1] == values[2]
     assert len({r["training s"] for r in found[-1] if r["system"] == "adf-unet"}) == 1
-    assert main(command) == 0 and (small / "out" / "scores.csv").read_bytes() == plain
+    assert main(command) == 0 and answers(small / "out" / "scores.csv") == plain
 
 
 @pytest.mark.slow
