@@ -280,3 +280,13 @@ def test_bad_number_of_threads(text, monkeypatch):
     monkeypatch.setenv("ADF_THREADS", text)
     with pytest.raises(ValueError, match="ADF_THREADS"):
         adf.predict(segmenter(), batch(1)[0])
+
+
+def test_the_loss_is_that_of_the_paper_unless_one_says_otherwise():
+    """Nearly certain pixels, the density alone, of a label smoothed by 1 %; c1 and c2 near 0.05."""
+    model = adf.Segmenter(adf.UNet(1, 3, widths=(4,)))
+    x = model.input(batch(1)[0])
+    assert bool((x.var == np.float32(1e-3)).all())
+    assert (model.density_weight, model.label_smoothing) == (1, 0.01)
+    assert [float(c.value[0]) for c in model.head.parameters()] == [-3, -3]
+    assert adf.Adam([]).learning_rate == 1e-3

@@ -491,3 +491,15 @@ def test_defaults_are_those_of_torch(layer):
     found = {p.name: p.default for p in parameters if p.default is not p.empty}
     ours = {name: value for name, value in found.items() if name not in ("rng", "sample")}
     assert list(ours.items()) == list(DEFAULTS[layer].items())
+
+
+def test_features_are_put_side_by_side_and_nothing_else_is():
+    """Two axes are enough, (N, features); one is not, nor are other numbers of images."""
+    x = Gaussian(*(xp.asarray(f) for f in np.random.default_rng(1).random((2, 4, 3))))
+    y = adf.Concat(adf.Identity(), adf.Identity()).predict(x)
+    for field, part in zip(y, x, strict=True):
+        assert bool((field == xp.concatenate([part, part], axis=1)).all())
+    one_axis, fewer = x.map(lambda f: f[:, 0]), x.map(lambda f: f[:1])
+    for outputs in ([x, one_axis], [one_axis, one_axis], [x, fewer], [fewer, x]):
+        with pytest.raises(ValueError, match="differ in channels only"):
+            adf.Concat(adf.Identity()).join(outputs)
