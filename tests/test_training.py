@@ -187,8 +187,13 @@ def test_prediction_is_what_it_says():
 
 
 def test_point_mass_prediction():
-    p = adf.predict(segmenter(None), batch(2)[0])
-    assert p.concentration is None
+    model, images = segmenter(None), batch(2)[0]
+    p = adf.predict(model, images)
+    assert p.concentration is None and p.entropy.shape == (2, 16, 16)
+    odds = np.exp(to_host(model.network.predict(model.input(images)).mean).astype("f8"))
+    m = odds / odds.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(p.probabilities, m, rtol=1e-4)
+    np.testing.assert_allclose(p.entropy, -(m * np.log(m)).sum(axis=1), rtol=1e-4)
     np.testing.assert_allclose(
         p.class_std, np.sqrt(p.probabilities * (1 - p.probabilities)), rtol=1e-4, atol=1e-6
     )

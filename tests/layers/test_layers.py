@@ -503,3 +503,13 @@ def test_features_are_put_side_by_side_and_nothing_else_is():
     for outputs in ([x, one_axis], [one_axis, one_axis], [x, fewer], [fewer, x]):
         with pytest.raises(ValueError, match="differ in channels only"):
             adf.Concat(adf.Identity()).join(outputs)
+
+
+@pytest.mark.parametrize("width", range(1, 9))
+def test_the_largest_wins_wherever_it_stands(width):
+    """In windows of one row of up to 8: a point mass's maximum, and all of the gradient to it."""
+    image = np.zeros((width, 1, 1, width))
+    image[np.arange(width), 0, 0, np.arange(width)] = 1
+    y, backward = adf.MaxPool2d((1, width)).forward(Gaussian(xp.asarray(image)))
+    assert y.mean.shape == (width, 1, 1, 1) and bool((y.mean == 1).all())
+    np.testing.assert_array_equal(to_host(backward(Gaussian(3 * y.mean)).mean), 3 * image)
