@@ -275,8 +275,13 @@ def test_prediction_is_what_it_says():
 
 
 def test_point_mass_prediction():
-    p = adf.predict(segmenter(None), batch(2)[0])
-    assert p.concentration is None
+    model, images = segmenter(None), batch(2)[0]
+    p = adf.predict(model, images)
+    assert p.concentration is None and p.entropy.shape == (2, 16, 16)
+    odds = np.exp(to_host(model.network.predict(model.input(images)).mean).astype("f8"))
+    m = odds / odds.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(p.probabilities, m, rtol=1e-4)
+    np.testing.assert_allclose(p.entropy, -(m * np.log(m)).sum(axis=1), rtol=1e-4)
     np.testing.assert_allclose(
         p.class_std, np.sqrt(p.probabilities * (1 - p.probabilities)), rtol=1e-4, atol=1e-6
     )
@@ -403,3 +408,13 @@ def test_the_range_of_all_labels_is_told():
     labels[-1, 0, 0] = 7
     with pytest.raises(ValueError, match="labels from 0 to 2, got 0 to 7"):
         adf.train_step(model, adf.Adam(model.parameters()), images, labels)
+
+
+def test_the_loss_is_that_of_the_paper_unless_one_says_otherwise():
+    """Nearly certain pixels, the density alone, of a label smoothed by 1 %; c1 and c2 near 0.05."""
+    model = adf.Segmenter(adf.UNet(1, 3, widths=(4,)))
+    x = model.input(batch(1)[0])
+    assert bool((x.var == np.float32(1e-3)).all())
+    assert (model.density_weight, model.label_smoothing) == (1, 0.01)
+    assert [float(c.value[0]) for c in model.head.parameters()] == [-3, -3]
+    assert adf.Adam([]).learning_rate == 1e-3

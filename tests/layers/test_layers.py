@@ -500,24 +500,26 @@ def test_the_slope_of_a_leaky_relu_at_zero_is_that_of_its_left(var):
 
 
 @pytest.mark.parametrize(
-    "options",
+    "layer, shape",
     [
-        {"kernel_size": 4, "stride": 2},
-        {"kernel_size": 3},
-        {"kernel_size": (4, 6), "stride": (2, 3), "groups": 4},
-        {"kernel_size": 2, "stride": 4},
+        (adf.Linear(288, 48, rng=1), (200, 288)),
+        (adf.Conv2d(32, 48, 3, rng=1), (8, 32, 26, 26)),
+        (adf.Conv2d(32, 48, (3, 5), groups=4, rng=1), (8, 32, 26, 26)),
+        (adf.ConvTranspose2d(32, 48, 3, rng=1), (8, 32, 26, 26)),
+        (adf.ConvTranspose2d(32, 48, 4, stride=2, rng=1), (8, 32, 14, 14)),
+        (adf.ConvTranspose2d(32, 48, (4, 6), stride=(2, 3), groups=4, rng=1), (8, 32, 14, 14)),
+        (adf.ConvTranspose2d(32, 48, 2, stride=4, rng=1), (8, 32, 14, 14)),
     ],
 )
-def test_a_new_transposed_convolution_keeps_the_size_of_activations(options):
+def test_new_weights_keep_the_size_of_activations(layer, shape):
     """The mean square of what comes in, behind a ReLU, is half that of what goes out: 2.
 
     It is so on average over all outputs, where a stride leaves gaps, too; within 15 %.
     """
-    rng = np.random.default_rng(0)
-    x = np.maximum(rng.normal(size=(8, 32, 14, 14)), 0) * np.sqrt(2)
-    y = adf.ConvTranspose2d(32, 48, **options, rng=1).predict(Gaussian(xp.asarray(x, "float32")))
-    inner = to_host(y.mean)[:, :, 8:-6, 8:-6].astype("f8")  # where no window is cut off
-    assert np.mean(inner**2) == pytest.approx(2, rel=0.15)
+    x = np.maximum(np.random.default_rng(0).normal(size=shape), 0) * np.sqrt(2)
+    y = to_host(layer.predict(Gaussian(xp.asarray(x, "float32"))).mean).astype("f8")
+    inner = y[:, :, 8:-6, 8:-6] if y.ndim == 4 else y  # where no window is cut off
+    assert inner.size > 5000 and np.mean(inner**2) == pytest.approx(2, rel=0.15)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "Identity"])
@@ -559,3 +561,25 @@ def test_defaults_are_those_of_torch(layer):
     found = {p.name: p.default for p in parameters if p.default is not p.empty}
     ours = {name: value for name, value in found.items() if name not in ("rng", "sample")}
     assert list(ours.items()) == list(DEFAULTS[layer].items())
+
+
+def test_features_are_put_side_by_side_and_nothing_else_is():
+    """Two axes are enough, (N, features); one is not, nor are other numbers of images."""
+    x = Gaussian(*(xp.asarray(f) for f in np.random.default_rng(1).random((2, 4, 3))))
+    y = adf.Concat(adf.Identity(), adf.Identity()).predict(x)
+    for field, part in zip(y, x, strict=True):
+        assert bool((field == xp.concatenate([part, part], axis=1)).all())
+    one_axis, fewer = x.map(lambda f: f[:, 0]), x.map(lambda f: f[:1])
+    for outputs in ([x, one_axis], [one_axis, one_axis], [x, fewer], [fewer, x]):
+        with pytest.raises(ValueError, match="differ in channels only"):
+            adf.Concat(adf.Identity()).join(outputs)
+
+
+@pytest.mark.parametrize("width", range(1, 9))
+def test_the_largest_wins_wherever_it_stands(width):
+    """In windows of one row of up to 8: a point mass's maximum, and all of the gradient to it."""
+    image = np.zeros((width, 1, 1, width))
+    image[np.arange(width), 0, 0, np.arange(width)] = 1
+    y, backward = adf.MaxPool2d((1, width)).forward(Gaussian(xp.asarray(image)))
+    assert y.mean.shape == (width, 1, 1, 1) and bool((y.mean == 1).all())
+    np.testing.assert_array_equal(to_host(backward(Gaussian(3 * y.mean)).mean), 3 * image)
