@@ -96,7 +96,7 @@ def _header(file) -> Header:
 def _check_colour(header: Header, labels: bool):
     if labels and header.colour not in (0, 3):
         raise Refusal(
-            f"labels in a mode of one integer a pixel, got the mode {NAMES[header.colour]}; "
+            f"a mode of one integer a pixel for labels, got {NAMES[header.colour]}; "
             "a picture of labels?"
         )
 
@@ -131,7 +131,7 @@ def _chunks(file, pixel_bytes: int):
         for piece in pieces(file, length):
             checksum = zlib.crc32(piece, checksum)
         if file.read(4) != checksum.to_bytes(4, "big"):
-            raise Refusal(f"a whole chunk {kind!r}, got another checksum; cut short or damaged?")
+            raise Refusal(f"a PNG of whole chunks, got {kind!r} with another checksum; cut short?")
         most_data -= length if kind == b"IDAT" else 0
         file.seek(start)
         content = file.read(length)

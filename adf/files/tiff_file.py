@@ -141,7 +141,7 @@ def _check_samples(page, labels: bool):
         )
     if labels and (samples > 1 or page.dtype.kind == "f" or expected > 1):
         raise Refusal(
-            "labels in a mode of one integer a pixel, got the mode "
+            "a mode of one integer a pixel for labels, got "
             f"{name} with {samples} x {page.dtype}; an image or probabilities instead?"
         )
 

@@ -36,7 +36,7 @@ def folder(tmp_path):
     save(tmp_path / "images" / "a.TIF", GREY.astype(np.float32) * 1e30)
     save(tmp_path / "images" / "c.npy", np.zeros((9, 4)))
     save(tmp_path / "labels" / "a.png", OBJECTS)
-    save(tmp_path / "labels" / "b.npy", np.where(OBJECTS > 1, -1, OBJECTS.astype(np.int64)))
+    save(tmp_path / "labels" / "b.npy", np.where(OBJECTS > 1, 2**40, OBJECTS.astype(np.int64)))
     return tmp_path
 
 
@@ -133,8 +133,16 @@ def test_refuses_classes_beyond_by_file(folder):
     with pytest.raises(ValueError, match=r"a.png: expected classes 0 to 2, got 300"):
         read_folder(folder, classes=3)
     (folder / "labels" / "a.png").unlink()
-    with pytest.raises(ValueError, match=r"b.npy: expected classes 0 to 2, got -1"):
+    with pytest.raises(ValueError, match=r"b.npy: expected classes 0 to 2, got 1099511627776"):
         read_folder(folder, classes=3)
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+def test_a_label_below_zero_is_no_object(folder, classes):
+    save(folder / "labels" / "a.png", OBJECTS % 3)
+    save(folder / "labels" / "b.npy", OBJECTS.astype(np.int64) - 1)
+    with pytest.raises(ValueError, match=r"b.npy: expected labels of 0 or more, got -1"):
+        read_folder(folder, classes)
 
 
 def test_parts(tmp_path):
