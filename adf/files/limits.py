@@ -33,14 +33,20 @@ def parsing(path: Path, expected: str):
         with warnings.catch_warnings(action="ignore"):  # of metadata that nobody here reads
             yield
     except Refusal as error:
-        raise ValueError(f"{path}: expected {error}") from error
+        raise ValueError(f"{path}: expected {_one_line(error)}") from error
     except Exception as error:  # on purpose: no library says which types its parsers raise
         if type(error) is ValueError and str(error).startswith(f"{path}: expected"):
             raise
-        got = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        got = f"{type(error).__name__}: {_one_line(error)[:100]}"
         raise ValueError(
             f"{path}: expected {expected}, got {got}; cut short, damaged or not one at all?"
         ) from error
+
+
+def _one_line(error: Exception) -> str:
+    """Its message, in which what a file says of itself may have any length and any characters."""
+    words = "".join(c if c.isprintable() else " " for c in str(error)).split()
+    return " ".join(words)[:300]
 
 
 def check_image(path: Path, shape: tuple, dtype: np.dtype):

@@ -412,6 +412,18 @@ def test_what_is_not_understood_or_not_whole_is_refused(tmp_path, name):
     refuse(tmp_path, *WRONG[name])
 
 
+def test_what_a_file_says_is_printed_in_one_line(tmp_path):
+    """A tag that should be a number may be a text of lines, or of codes that a terminal obeys."""
+    text = b"ImageJ=1\nimages=1\n\x1b[2J" + b"x" * 3000 + b"\0"
+    content = raw(BYTES.tobytes(), t317=(1, *text), t259=(3, 8))
+    place = content.index(struct.pack("<HHI", 317, 1, len(text)))
+    content = content[: place + 2] + struct.pack("<H", 2) + content[place + 4 :]
+    refuse(tmp_path, content, "predictor")
+    with pytest.raises(ValueError) as error:
+        read(tmp_path, content)
+    assert str(error.value).isprintable() and len(str(error.value)) < 500
+
+
 def test_a_damaged_file_says_one_line_and_tifffile_none(tmp_path):
     """libtiff once wrote its own lines; tifffile logs errors to the terminal."""
     deflated = bytearray(raw(zlib.compress(BYTES.tobytes()), t259=(3, 8)))
