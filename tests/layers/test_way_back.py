@@ -80,6 +80,13 @@ def test_what_backward_needs_is_dropped_when_it_is_used(name):
     assert closure() is None
 
 
+def test_what_stays_in_memory_can_be_asked():
+    """As lesson 06 does."""
+    x = Gaussian(xp.ones((2, 1, 4, 4)), xp.ones((2, 1, 4, 4)))
+    _, backward = adf.LeakyReLU().forward(x)
+    assert backward.__code__.co_freevars == ("derivatives",)
+
+
 def test_the_output_is_not_kept():
     x = Gaussian(*(xp.asarray(f) for f in np.random.default_rng(0).random((2, 1, 3, 4, 4))))
     for layer in (adf.LeakyReLU(), adf.MaxPool2d(2), adf.Conv2d(3, 2, 1), adf.Upsample(2)):
