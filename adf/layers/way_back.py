@@ -11,6 +11,11 @@ def with_checked_backward(forward):
 
     @functools.wraps(forward)
     def checked(self, x):
+        if not isinstance(x, Gaussian):
+            raise ValueError(
+                f"{type(self).__name__} expects a Gaussian(mean, var), got {type(x).__name__}; "
+                "for an image: Gaussian(image)"
+            )
         y, backward = forward(self, x)
         return y, WayBack(type(self).__name__, y, backward)
 

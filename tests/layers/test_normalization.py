@@ -95,12 +95,13 @@ def test_running_averages_of_a_step_are_those_of_its_micro_batches_in_order(nois
     assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_statistics_of_no_image_are_refused_and_those_of_one_pixel_are_not():
+def test_statistics_of_no_image_are_refused_in_training_alone():
+    """And those of one value, as in torch: its running variance would say nothing."""
     layer = adf.BatchNorm2d(2)
-    none = xp.zeros((0, 2, 3, 3), "float32")
-    with pytest.raises(ValueError, match="at least one image"):
-        layer.forward(Gaussian(none, none))
-    assert layer.predict(Gaussian(none, none)).mean.shape == none.shape
-    pixel = xp.ones((1, 2, 1, 1), "float32")
-    y, _ = layer.forward(Gaussian(3 * pixel, pixel))
+    for shape in ((0, 2, 3, 3), (1, 2, 1, 1)):
+        x = Gaussian(xp.ones(shape, "float32"), xp.ones(shape, "float32"))
+        with pytest.raises(ValueError, match="more than one value per channel"):
+            layer.forward(x)
+        assert layer.predict(x).mean.shape == shape
+    y, _ = layer.forward(Gaussian(*xp.ones((2, 2, 2, 1, 1), "float32")))
     assert not to_host(y.mean).any() and to_host(y.var) == pytest.approx(1, rel=1e-4)

@@ -64,7 +64,10 @@ def sampling(case, x, dtype, samples):
         truth = np.array([case.law(mean, np.sqrt(var)) for mean, var in windows]).T
         mean, var = (t.reshape(comparison.mean.shape) for t in truth)
         comparison = comparison._replace(mean=mean, var=var)
+    # z is NaN where too few samples carry the variance to judge; a NaN of the layer's own stays.
     z = np.abs([comparison.mean_z, comparison.var_z])
+    is_unjudged = np.isnan(z) & np.isfinite(comparison.mean + comparison.var)
+    z = z[~is_unjudged]
     return z.max(), z.size
 
 
