@@ -370,6 +370,7 @@ def test_what_fails_while_drawing_leaves_no_file(error, trained, tmp_path, capsy
 STRANGE = (b"im\xe9.png", "细胞.png".encode(), b"a\nb.png", b"z.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
 def test_any_name_is_predicted_whatever_the_console_can_print(trained, tmp_path, encoding):
     content = pictures(tmp_path)[0].read_bytes()
@@ -571,6 +572,7 @@ def test_a_bad_checkpoint_is_refused(command, damage, trained, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_run_is_not_overwritten_and_a_finished_one_not_changed(trained, capsys):
     before = (trained / "checkpoint.npz").read_bytes()
     assert "--resume" in refused(capsys, "train", *QUICK, "--out", trained)

@@ -58,6 +58,7 @@ def random_input(seed, spread=3.0, shape=(10, 20)):
     return Gaussian(mean, std * std)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", [0, 1e-4, 0.01, 0.05, 0.2, 1])
 def test_no_false_alarm_where_events_are_rare(slope):
     """Over 10 seeds and means up to 20 sigma from the kink, at the bound of all comparisons."""

@@ -143,6 +143,7 @@ def test_the_jackknife_removes_the_bias_of_a_logarithm():
     assert np.mean((low < 0) & (high > 0)) == pytest.approx(0.99, abs=0.025)
 
 
+@pytest.mark.slow
 def test_the_pictures_show_what_was_printed(capsys):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -176,6 +176,7 @@ def sampling(equation):
     return c, adf.montecarlo.bound(2 * c.mean.size * len(TABLE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("equation", TABLE, ids=lambda equation: equation.tag)
 def test_moments(equation):
     """Quadrature and samples agree, and the equation with them, unless it is an approximation."""

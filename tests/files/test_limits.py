@@ -14,7 +14,8 @@ from PIL import Image
 from adf.files import checkpoint
 
 # ru_maxrss would begin with the peak of the process that forked, this one.
-pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
+pytestmark = [needs_proc, pytest.mark.slow]
 GIB = 2**30
 MOST = 64 * 2**20  # bytes more than before the file was opened
 SCRIPT = """

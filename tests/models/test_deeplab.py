@@ -48,6 +48,7 @@ def test_it_has_about_as_many_parameters_as_the_unet():
     assert (deeplab, unet) == (428_003, 482_483) and 0.85 < deeplab / unet < 1.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", [False, True], ids=["Gaussian", "point mass"])
 def test_gradient(point):
     network, x = cast(shifted(), "float64"), noisy((3, 1, *WIDE), np.random.default_rng(55))
