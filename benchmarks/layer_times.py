@@ -27,7 +27,7 @@ from shapes import leaves
 import adf
 from adf.engine import memory
 from adf.files.tables import markdown_table
-from adf.layers.compose import fold
+from adf.layers.fold import fold
 
 PASSES = ("forward", "backward", "predict")
 

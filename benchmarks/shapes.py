@@ -6,7 +6,7 @@ import numpy as np
 
 import adf
 from adf.layers import ConvTranspose2d
-from adf.layers.compose import fold
+from adf.layers.fold import fold
 
 
 def leaves(layer):

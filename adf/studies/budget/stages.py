@@ -25,7 +25,7 @@ from ...backend import default_rng, to_host, xp
 from ...engine.threads import map_ordered
 from ...gaussian import Gaussian
 from ...layers import Layer
-from ...layers.compose import fold
+from ...layers.fold import fold
 
 CHUNK = 16  # samples pushed at once
 COLUMNS = 64  # elements shuffled at once: as many as stay in the cache
