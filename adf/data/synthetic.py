@@ -8,7 +8,7 @@ standard deviations of an image. The optics are in brightfield.py.
 
 import numpy as np
 
-from ..gaussian import normalise
+from ..normalisation import normalise
 from .brightfield import (
     DIRECTIONS,
     SIZE,
@@ -76,7 +76,7 @@ def _photograph(rng):
     image = normalise(image + rng.uniform(0, 0.6) ** 2 * smooth(rng, rng.integers(2, 5)))
     image = image + rng.uniform(-0.12, 0.12) * image * np.abs(image)  # gamma
     noise = 0.03 * np.exp(rng.uniform(0, 2)) * camera_noise(rng)  # 0.07 to 0.10 measured
-    return normalise(normalise(image) + noise), slide.labels
+    return normalise(normalise(image, "standard") + noise), slide.labels
 
 
 def _look(rng, ranges, blur):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..data.augment import SYMMETRIES
 from ..data.source import CLASS_NAMES
 from ..models import DeepLabV3Plus, UNet
+from ..normalisation import KINDS as NORMALISATIONS
 from ..segmenter import Segmenter
 
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
@@ -57,6 +58,10 @@ SYSTEMS = {
 }
 
 
+# What a run had whose checkpoint does not say so: these settings came later.
+BEFORE = {"normalisation": "standard"}
+
+
 def setting(default, help=None, kind=None, choices=None, bounds=None, optional=False):
     """A field of Settings.
 
@@ -90,6 +95,9 @@ class Settings:
     batch_size: int = setting(8, "images a step", bounds=(1, 2**14))
     learning_rate: float = setting(1e-2, "its peak")
     noise_var: float | None = setting(1e-2, f"{NOISE_HELP}; unet-bn: none", optional=True)
+    normalisation: str = setting(
+        "robust", "by most pixels of an image, or by all", choices=NORMALISATIONS
+    )
     seed: int = setting(0, "of the weights, the images and their order", bounds=(0, 2**64 - 1))
     widths: tuple = setting((16, 32, 64, 128))
     label_smoothing: float = setting(1e-2)
@@ -138,6 +146,7 @@ class Settings:
             label_smoothing=self.label_smoothing,
             density_weight=self.density_weight,
             raw_c=self.raw_c,
+            normalisation=self.normalisation,
         )
 
     def learning_rate_at(self, step):

@@ -172,6 +172,7 @@ def test_what_another_wrote_since_is_not_written_over(tmp_path):
         ("data", "synthetic:5"),
         ("widths", [2, 3]),
         ("raw_c", 0.0),
+        ("normalisation", "standard"),
     ],
 )
 def test_another_setting_is_refused(name, value, tmp_path):
@@ -179,6 +180,16 @@ def test_another_setting_is_refused(name, value, tmp_path):
     line = refused(folder, "was made with other settings", **{name: value})
     assert f"{name} " in line and f"(now {value!r})" in line
     runs.start(folder, TINY, resume=True)
+
+
+def test_a_run_of_before_keeps_its_normalisation(tmp_path):
+    folder = finished(tmp_path / "run")
+    arrays, about = checkpoint.load(folder / "checkpoint.npz")
+    assert runs.load(folder).segmenter.normalisation == about.pop("normalisation") == "robust"
+    checkpoint.save(folder / "checkpoint.npz", arrays, about)
+    assert runs.load(folder).segmenter.normalisation == "standard"
+    run, _ = runs.start(folder, {}, resume=True)
+    assert run.settings.normalisation == "standard"
 
 
 # One set of images
