@@ -11,6 +11,7 @@ import pytest
 from yeast_folder import write_sample
 
 from adf import runs
+from adf.data import synthetic
 from adf.data.sample import Sample, changed, fingerprint
 from adf.files import checkpoint
 from adf.files.lock import NAME, Lock
@@ -279,6 +280,13 @@ def test_a_fixed_synthetic_set_goes_by_its_name_and_is_not_drawn(
     folder = finished(tmp_path / "run", data="synthetic:5")
     runs.start(folder, {"data": same} if same else {}, resume=True)
     refused(folder, "other name|another kind", data=other)
+
+
+def test_a_generator_that_draws_other_images_is_refused(tmp_path, monkeypatch):
+    folder = finished(tmp_path / "run")
+    runs.start(folder, {}, resume=True)
+    monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
+    refused(folder, "images of another generator")
 
 
 def test_a_checkpoint_of_before_has_no_fingerprint_and_goes_on(tmp_path, nuclei):
