@@ -138,7 +138,8 @@ class Slide:
     def add(self, bodies, curves, visible, smears):
         """Adds the contour of a union of bodies where it is visible, (128, 128) of 0 to 1.
 
-        smears, (128, 128), are greys inside. It is no object: it has no label, and others are drawn over it.
+        smears, (128, 128), are greys inside. It is no object: it has no label, and others are
+        drawn over it.
         """
         area = window(bodies, MARGIN)
         depth = depth_of(bodies, *area) + self.unevenness[area]
