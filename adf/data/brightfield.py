@@ -117,7 +117,7 @@ class Slide:
         self.texture = smooth(rng, 40)
         # Annotators draw the border along the outer edge of the dark rim (depth 0) or through its
         # middle (1.7); published masks of one data set do both.
-        self.border = rng.uniform(0.3, 1.2)  # px
+        self.border = rng.uniform(0.4, 1.1)  # px
 
     def draw(self, bodies, label, curves, grain):
         """Draws the union of bodies as one object.

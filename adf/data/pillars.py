@@ -22,10 +22,10 @@ ANGLE_LOOK = {
     "halo": (0.2, 1.8), "reach": (1.5, 4), "rim": (2, 5.5), "width": (0.8, 1.5),
     "line": (0.4, 3.6), "shade": (-0.8, 0.6), "fade": (2, 5), "fill": (-0.4, 0.8), "wide": (1, 3),
 }  # fmt: skip
-# A faint bright or dark ring, mostly without a dark rim, that is broken where smooth noise is low.
+# A bright ring without a dark rim, about grey inside, that is broken where smooth noise is low.
 GHOST_LOOK = {
-    "halo": (-0.3, 1.5), "reach": (0.8, 3), "rim": (-0.8, 0.4), "width": (0.8, 2.5),
-    "line": (-1, 1), "shade": (-0.4, 0.6), "fade": (2, 8), "fill": (-0.9, 0.3),
+    "halo": (0, 2.6), "reach": (0.6, 2.5), "rim": (-1.2, 0.3), "width": (0.8, 2.5),
+    "line": (-1, 1), "shade": (-0.3, 0.8), "fade": (3, 9), "fill": (-0.8, 0.3),
 }  # fmt: skip
 
 
@@ -112,6 +112,6 @@ def draw_traps(rng, slide, blur):
 
 def draw_ghost(rng, slide, bodies):
     """Draws what a broken pillar or a burst cell leaves: a faint, broken outline, background."""
-    visible = np.clip(smooth(rng, rng.integers(3, 9)) + rng.uniform(0, 1.5), 0, 1)
+    visible = np.clip(0.6 * smooth(rng, rng.integers(3, 9)) + rng.uniform(0.2, 1.4), 0, 1)
     smears = rng.uniform(0, 0.5) * smooth(rng, rng.integers(8, 20))
     slide.add(bodies, look(rng, GHOST_LOOK, rng.uniform(0.8, 1.6)), visible, smears)

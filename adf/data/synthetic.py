@@ -49,10 +49,10 @@ def _image(rng):
     """One image and its labels: what is on the slide, and what the camera makes of it."""
     slide = Slide(rng)
     spots = _dirt(rng)
-    # One in 20 fields is empty but for dirt; one in 12 has a ghost, in front of which others lie.
-    is_empty = rng.random() < 0.05
-    if not is_empty and rng.random() < 0.08:
-        body = (*rng.uniform(0, SIZE, 2), _outline(rng, rng.uniform(7, 24)))
+    # One field in 16 is empty but for dirt; one in 16 has a ghost, in front of which others lie.
+    is_empty = rng.random() < 0.06
+    if not is_empty and rng.random() < 0.06:
+        body = (*rng.uniform(0, SIZE, 2), _outline(rng, rng.uniform(14, 24)))
         draw_ghost(rng, slide, [body])
     if not is_empty:
         blur = np.exp(rng.normal(0.05, 0.22))

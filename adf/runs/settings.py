@@ -91,7 +91,7 @@ class Settings:
     )
     class_names: tuple = setting(CLASS_NAMES)
     augment: str = setting("flip", "how images that come back change", choices=tuple(SYMMETRIES))
-    steps: int = setting(320, "of training", bounds=(1, 10**9))
+    steps: int = setting(400, "of training", bounds=(1, 10**9))
     batch_size: int = setting(8, "images a step", bounds=(1, 2**14))
     learning_rate: float = setting(1e-2, "its peak")
     noise_var: float | None = setting(1e-2, f"{NOISE_HELP}; unet-bn: none", optional=True)
