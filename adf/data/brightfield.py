@@ -112,6 +112,8 @@ class Slide:
         self.depth = np.full((SIZE, SIZE), -SIZE, np.float32)
         # The light is a vector to the far side of an object; its length is the slant, 0 to 0.6.
         slant = rng.uniform(0, 0.6)
+        # A focus on the other side makes bright rims and dark halos: the whole is then inverted.
+        self.is_inverted = rng.random() < 0.1
         self.light = slant * turn([1, 0], rng.uniform(0, 2 * np.pi)).astype(np.float32)
         self.unevenness = rng.uniform(0, 0.6) * smooth(rng, 12)  # px
         self.texture = smooth(rng, 40)
@@ -138,14 +140,14 @@ class Slide:
     def add(self, bodies, curves, visible, smears):
         """Adds the contour of a union of bodies where it is visible, (128, 128) of 0 to 1.
 
-        smears, (128, 128), are greys inside. It is no object: it has no label, and others are
-        drawn over it.
+        smears, (128, 128), are greys inside. It is no object: it has no label, others are drawn
+        over it, and it stays bright in any focus; else it would look like a pillar there.
         """
         area = window(bodies, MARGIN)
         depth = depth_of(bodies, *area) + self.unevenness[area]
         ghost = self._lit(bodies[0], area, depth, curves)
         ghost += smears[area] * np.clip(depth / 2 - 1, 0, 1)
-        self.grey[area] += visible[area] * ghost
+        self.grey[area] += (-1 if self.is_inverted else 1) * visible[area] * ghost
 
     def _lit(self, body, area, depth, curves):
         """The greys of a contour at these depths, in the light that all objects share."""

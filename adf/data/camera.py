@@ -39,9 +39,7 @@ def blobs(items):
 
 def photograph(rng, grey):
     """The image of a slide of these greys: light, focus, noise; normalised."""
-    # A focus on the other side makes bright rims and dark halos; a few are far out of focus.
-    if rng.random() < 0.1:
-        grey = -grey
+    # A few are far out of focus.
     if rng.random() < 0.04:
         grey = ndimage.gaussian_filter(grey, rng.uniform(0.8, 2.5))
     # First the contrast, then the brightness changes slowly across the image.

@@ -58,8 +58,9 @@ def _image(rng):
         blur = np.exp(rng.normal(0.05, 0.22))
         gap = draw_traps(rng, slide, blur)
         spots += _draw_cells(rng, slide, blur, gap)
+    grey = slide.grey + blobs(spots)
     take = photograph_nothing if is_empty else photograph
-    image = take(rng, slide.grey + blobs(spots))
+    image = take(rng, -grey if slide.is_inverted else grey)
     break_some(rng, image, slide.labels)
     return normalise(image, "standard"), slide.labels
 
