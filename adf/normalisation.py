@@ -5,6 +5,7 @@ from .backend import xp
 KINDS = ("robust", "standard")
 TAIL = 0.01  # share of the darkest, and of the brightest, pixels of a channel
 FARTHEST = 10  # standard deviations; a pixel beyond them is broken, not bright
+BLACK = 4  # standard deviations below the mean, where nothing of an image is of one grey
 
 
 def normalise(images, kind="robust"):
@@ -12,12 +13,13 @@ def normalise(images, kind="robust"):
 
     images: (N, C, H, W), or one image (C, H, W) or (H, W). "standard": mean 0 and standard
     deviation 1. "robust": those of most pixels, so that a few broken ones do not move the scale.
-    The darkest and the brightest 1 % count as much as the quantile there; a frame, all of the
-    darkest or brightest grey as where images are stitched, does not count; what is farther than 10
-    standard deviations is cut off there. So 8-bit, 16-bit and float images look alike to a network,
-    and a noise variance means the same for all: it is in units of the image's own. A constant
-    channel becomes zeros; no finite one overflows, since it is scaled first. NumPy and CuPy arrays
-    stay what they are.
+    The darkest and the brightest 1 % count as much as the quantile there; pixels side by side of
+    the darkest or of the brightest grey, as the frame of a stitched image has, do not count, and
+    such a black frame becomes 0. What is farther than 10 standard deviations is cut off there.
+
+    So 8-bit, 16-bit and float images look alike to a network, and a noise variance means the same
+    for all: it is in units of the image's own. A constant channel becomes zeros; no finite one
+    overflows, since it is scaled first. NumPy and CuPy arrays stay what they are.
     """
     x = images.astype("float64", order="C")
     x = x / _nonzero(abs(x).max(axis=(-2, -1), keepdims=True))
@@ -26,22 +28,28 @@ def normalise(images, kind="robust"):
         x = x - x.mean(axis=(-2, -1), keepdims=True)
         return x / _nonzero(x.std(axis=(-2, -1), keepdims=True))
     for channel in x.reshape(-1, *x.shape[-2:]):  # views, written into
-        greys = _trusted(channel)
-        channel -= greys.mean()
-        channel /= _nonzero(greys.std())
+        _scale_robustly(channel)
     return x.clip(-FARTHEST, FARTHEST)
 
 
-def _trusted(channel):
-    """The greys by which a channel is scaled; all of them where the others say nothing."""
+def _scale_robustly(channel):
+    """Writes the robust scale into a channel (H, W)."""
     extreme = (channel == channel.min()) | (channel == channel.max())
     beside = channel == xp.roll(channel, 1, axis=1)
     above = channel == xp.roll(channel, 1, axis=0)
-    greys = channel[~(extreme & (beside | above))]
+    frame = extreme & (beside | above)
+    greys = channel[~frame]
+    # Moved in, not left out: where few cells are bright, they still count.
     if greys.size:
-        # Moved in, not left out: a share of nothing but bright cells is not lost.
         greys = greys.clip(*xp.quantile(greys, xp.asarray([TAIL, 1 - TAIL])))
-    return greys if greys.size and greys.std() > 0 else channel
+    # Where the others say nothing, all are trusted.
+    if not greys.size or not greys.std() > 0:
+        greys = channel
+    m = greys.mean()
+    k = 1 / _nonzero(greys.std())
+    channel -= m
+    channel *= k
+    channel[frame & (channel < -BLACK)] = 0
 
 
 def _nonzero(scale):

@@ -83,6 +83,15 @@ def test_what_is_no_signal_does_not_move_the_scale(how):
     assert abs(host(inner)).max() <= FARTHEST
 
 
+def test_a_black_frame_becomes_the_mean_and_dark_cells_stay():
+    image = RNG.normal(400, 60, (64, 64))
+    framed = host(np.pad(image, 9))
+    assert not framed[:9].any() and not framed[:, -9:].any()
+    # A dark background side by side is of one grey, too, but not that far below the cells.
+    cells = np.maximum(image - 500, 0)
+    assert (host(cells)[cells == 0] < 0).all()
+
+
 def test_few_greys_are_all_trusted():
     """What is all extreme side by side, or nearly constant, is scaled by all it has."""
     halves = np.repeat([[0.0, 1.0]], 8, axis=1).repeat(9, axis=0)
