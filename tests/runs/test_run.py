@@ -17,6 +17,7 @@ from adf.files.lock import NAME, Lock
 from adf.runs import run as run_module
 
 TINY = {"widths": [2, 2], "steps": 30, "batch_size": 1, "learning_rate": 0.02}
+TINY |= {"calibration_steps": 0}  # what calibrates has tests of its own: test_calibrating.py
 
 
 @pytest.fixture(autouse=True)
