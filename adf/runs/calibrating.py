@@ -1,9 +1,12 @@
 """The last stage of a run: its variances become true (adf/calibration.py), its head fits them."""
 
+import math
+
 import numpy as np
 
 from ..backend import default_rng, xp
 from ..calibration import begin, calibrate_step, fit_head, linear_layers, variance_weights
+from ..dirichlet import log_softmax
 from ..gaussian import Gaussian
 from ..inference.predict import pad
 from ..layers.free_variance import free
@@ -72,3 +75,20 @@ def fit(run, source):
     for step in range(HEAD_STEPS):
         optimizer.learning_rate = HEAD_RATE * (1 - step / HEAD_STEPS)
         fit_head(run.segmenter, optimizer, logits, labels)
+
+
+def spread(run, source):
+    """The mean of sqrt(sum_k m_k v_k), which c2 multiplies, on crops of the first images."""
+    s = run.settings
+    images, _ = source.training(s.steps, IMAGES, s.seed)
+    x = crops(run.segmenter, images, default_rng((s.seed, s.steps, STREAM)))
+    logits = run.segmenter.network.predict(x)
+    m = xp.exp(log_softmax(logits.mean))
+    return float(xp.sqrt((m * logits.var).sum(axis=1)).mean())
+
+
+def rescale(segmenter, ratio):
+    """Multiplies c2 of the head, which lies behind a softplus."""
+    c2 = segmenter.head.c2
+    value = math.log1p(math.exp(float(c2.value[0]))) * ratio
+    c2.value = xp.full_like(c2.value, math.log(math.expm1(value)))

@@ -121,7 +121,7 @@ class Run:
             while self.step < s.all_steps:
                 images, labels = batch.result()
                 batch = drawing.submit(self._draw, source, self.step + 1)
-                loss = self._learn(images, labels, log_file)
+                loss = self.learn(images, labels, log_file)
                 bar.set_postfix(step=self.step, loss=f"{loss:.3f}", refresh=False)
                 bar.update(len(images))
                 due = time.monotonic() - saved > EVERY_SECONDS or self.step % EVERY_STEPS == 0
@@ -143,7 +143,7 @@ class Run:
         training = min(steps, self.settings.steps)
         return training * self.settings.batch_size + (steps - training) * calibrating.IMAGES
 
-    def _learn(self, images, labels, log_file):
+    def learn(self, images, labels, log_file):
         """One step, and its line in the log; the loss. Raises ValueError on weights of NaN."""
         rate = self.settings.rate_at(self.step)
         if self.step < self.settings.steps:
