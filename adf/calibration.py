@@ -90,7 +90,7 @@ def channel_gain(d, var):
 def scale_variance(law, x, gain):
     """Multiplies Var[y] of a layer that was freed by a gain per channel; x: any input's mean."""
     # Which channel a weight leads to is asked of the map: ones come in, the gains go out.
-    ones = xp.ones_like(x[:1])
+    ones = xp.full_like(x[:1], 1)
     y = xp.zeros_like(law.apply(law.weight.value, ones))
     total = law.weight_grad(ones, y + gain)
     count = law.weight_grad(ones, y + 1)
