@@ -173,6 +173,7 @@ def test_what_another_wrote_since_is_not_written_over(tmp_path):
         ("data", "synthetic:5"),
         ("widths", [2, 3]),
         ("raw_c", 0.0),
+        ("calibration_steps", 5),
     ],
 )
 def test_another_setting_is_refused(name, value, tmp_path):
