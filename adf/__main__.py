@@ -189,7 +189,7 @@ def train(args):
     thread_count()
     runs.prepare(run)
     size = sum(p.value.size for p in run.segmenter.parameters())
-    left = f"{settings.steps - run.step} of {settings.steps} steps to go"
+    left = f"{settings.all_steps - run.step} of {settings.all_steps} steps to go"
     print(f"{settings.system}: {size:,} parameters, {left}")
     run.train(source)
     samples = source.validation(settings.seed)
