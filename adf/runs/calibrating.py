@@ -7,6 +7,7 @@ import numpy as np
 from ..backend import default_rng, xp
 from ..calibration import begin, calibrate_step, fit_head, linear_layers, variance_weights
 from ..dirichlet import log_softmax
+from ..engine.threads import map_ordered
 from ..gaussian import Gaussian
 from ..inference.predict import pad
 from ..layers.free_variance import free
@@ -67,8 +68,12 @@ def fit(run, source):
     """Fits c1 and c2 to the variances that were learned, on labelled images that come next."""
     s = run.settings
     batches = [source.training(s.all_steps + i, IMAGES, s.seed) for i in range(HEAD_BATCHES)]
-    network = run.segmenter.network
-    parts = [network.predict(run.segmenter.input(images)) for images, _ in batches]
+
+    def logits_of(batch):
+        return run.segmenter.network.predict(run.segmenter.input(batch[0]))
+
+    # The network stays as it is, so its logits are computed once.
+    parts = map_ordered(logits_of, batches)
     logits = Gaussian(*(xp.concatenate(field) for field in zip(*parts, strict=True)))
     labels = xp.asarray(np.concatenate([labels for _, labels in batches]))
     optimizer = Adam(run.segmenter.head.parameters(), HEAD_RATE)

@@ -16,7 +16,7 @@ from ..models import DeepLabV3Plus, UNet
 from ..segmenter import Segmenter
 
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
-CALIBRATION_STEPS = 400
+CALIBRATION_STEPS = 500
 CALIBRATION_RATE = 0.03  # at its peak
 CALIBRATION_WARM_UP = 10
 NOISE_HELP = (
