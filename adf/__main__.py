@@ -1,4 +1,4 @@
-"""The command line: adf train | evaluate | predict | compare | budget | verify."""
+"""The command line: adf train | calibrate | evaluate | predict | compare | budget | verify."""
 
 import argparse
 import dataclasses
@@ -69,7 +69,9 @@ def parser():
     )
     top.add_argument("--version", action="version", version=f"adf {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_train, add_evaluate, add_predict, add_compare, add_budget, add_verify):
+    for add in (add_train, add_calibrate, add_evaluate, add_predict):
+        add(commands)
+    for add in (add_compare, add_budget, add_verify):
         add(commands)
     return top
 
@@ -97,6 +99,18 @@ def add_train(commands):
     resume = "go on with the checkpoint in RUN, if any"
     p.add_argument("--resume", action="store_true", default=False, help=resume)
     p.set_defaults(command=train)
+
+
+def add_calibrate(commands):
+    what = "learn the weights of the variances anew, on images without labels"
+    p = commands.add_parser("calibrate", help=what)
+    p.add_argument("run", type=Path, metavar="RUN")
+    images = "synthetic, a folder of images or of a data set, or a pattern; default: the run's data"
+    p.add_argument("--data", metavar="IMAGES", help=images)
+    default = Settings.calibration_steps
+    p.add_argument("--steps", type=int, default=default, help=f"default {default}")
+    p.add_argument("--out", type=Path, metavar="FOLDER", help="for the new run; default RUN")
+    p.set_defaults(command=calibrate)
 
 
 def add_evaluate(commands):
@@ -175,13 +189,21 @@ def train(args):
     thread_count()
     runs.prepare(run)
     size = sum(p.value.size for p in run.segmenter.parameters())
-    left = f"{settings.steps - run.step} of {settings.steps} steps to go"
+    left = f"{settings.all_steps - run.step} of {settings.all_steps} steps to go"
     print(f"{settings.system}: {size:,} parameters, {left}")
     run.train(source)
     samples = source.validation(settings.seed)
     names = source.class_names
     print(evaluate_samples(run.segmenter, samples, names, run.folder, "validation"))
     print(f"look at {run.folder / 'overview.png'}")
+    return 0
+
+
+def calibrate(args):
+    run = runs.load(args.run)
+    thread_count()  # a wrong ADF_THREADS is refused before the work
+    runs.recalibrate(run, args.data, args.steps, args.out)
+    print(f"{run.path} has the new variances")
     return 0
 
 

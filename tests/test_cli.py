@@ -25,7 +25,7 @@ from adf.__main__ import main
 from adf.files import checkpoint
 
 ROOT = Path(__file__).parents[1]
-QUICK = ("--steps", "2", "--batch-size", "1")
+QUICK = ("--steps", "2", "--batch-size", "1", "--calibration-steps", "0")
 
 
 IMPATIENT = """
@@ -620,15 +620,16 @@ def test_two_trainings_of_one_run_at_once(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_killed_and_resumed_ends_the_same(tmp_path, monkeypatch):
-    """SIGKILL comes at a few moments of a run of 6 steps.
+    """SIGKILL comes at a few moments of a run of 6 steps, and of 4 that calibrate it.
 
     The last of them is perhaps in the middle of a write.
     """
-    command = ["train", "--steps", "6", "--batch-size", "2", "--seed", "3", "--out"]
+    command = ["train", "--steps", "6", "--batch-size", "2", "--seed", "3"]
+    command += ["--calibration-steps", "4", "--out"]
     assert main([*command, str(tmp_path / "whole")]) == 0
     interrupted = tmp_path / "interrupted"
     log, kills = interrupted / "log.csv", 0
-    for steps in (1, 3):
+    for steps in (1, 3, 6, 8):
         training = process(*command, interrupted, "--resume")
         while training.poll() is None and (
             not log.exists() or len(log.read_text().splitlines()) <= steps

@@ -55,6 +55,7 @@ FLOORS = [
     {"models", "dirichlet", "gradients"},
     {"segmenter"},
     {"training", "inference"},
+    {"calibration"},
     {"evaluation", "runs"},
     {"studies"},
     {"__init__", "__main__"},

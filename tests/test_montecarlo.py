@@ -171,3 +171,79 @@ def test_a_sampled_variance_is_unbiased():
     x = Gaussian(xp.zeros((1, 20_000)), xp.full((1, 20_000), 3.0))
     found = montecarlo.compare(adf.Identity(), x, samples=2).sampled_var
     assert abs(found.mean() - 3) < 6 * 3 * np.sqrt(2 / 20_000)
+
+
+# The rival: a Prediction by samples
+
+
+def segmenter(noise_var=0.05):
+    return adf.Segmenter(adf.UNet(1, 3, widths=(3, 4), rng=2), noise_var)
+
+
+def one_image():
+    return np.random.default_rng(0).normal(size=(1, 1, 16, 16))
+
+
+@pytest.mark.parametrize("patterns", ["independent", "orthogonal"])
+def test_a_linear_network_is_predicted_alike_by_samples_and_by_adf(patterns):
+    """One convolution: ADF is exact there, and 4,096 samples are right within their errors."""
+    model = adf.Segmenter(adf.Conv2d(1, 3, 3, padding=1, rng=1), 0.2)
+    images = np.random.default_rng(1).normal(size=(2, 1, 8, 8))
+    by_adf = adf.predict(model, images)
+    sampled = montecarlo.sampled(model, images, 4096, rng=3, patterns=patterns)
+    assert type(sampled) is type(by_adf)
+    for a, b in zip(by_adf[1:], sampled[1:], strict=True):
+        assert a.dtype == b.dtype and isinstance(b, np.ndarray)
+        np.testing.assert_allclose(b, a, rtol=0.3, atol=0.02)
+    assert (sampled.labels == by_adf.labels).mean() > 0.9
+
+
+def test_orthogonal_patterns_leave_no_scatter_where_a_window_is_small():
+    """Windows of 3 x 3 in squares of 8 x 8: the products of two pixels' noises add up to 0.
+
+    But for the one pixel of a square whose sign never changes, all variances are exact.
+    """
+    model = adf.Segmenter(adf.Conv2d(1, 2, 3, padding=1, rng=1), 0.2)
+    found = []
+    model.read = lambda logits: found.append(logits) or adf.Prediction(*[to_host(logits.var)] * 5)
+    images = np.random.default_rng(1).normal(size=(1, 1, 32, 32))
+    exact = to_host(model.network.predict(model.input(images)).var)
+    scatter = {}
+    for patterns in ("independent", "orthogonal"):
+        ratio = montecarlo.sampled(model, images, 64, 5, patterns).labels / exact
+        scatter[patterns] = np.std(np.log(ratio))
+        assert np.median(ratio) == pytest.approx(1, abs=0.1)
+    assert scatter["independent"] == pytest.approx(np.sqrt(2 / 63), rel=0.2)
+    assert scatter["orthogonal"] < 0.5 * scatter["independent"]
+
+
+def test_samples_by_hand():
+    """Mean and variance of the logits of copies that are drawn here, too."""
+    model, images = segmenter(), one_image()
+    rng = np.random.default_rng(7)
+    x = model.input(images)
+    noise = [np.sqrt(0.05) * rng.standard_normal(images.shape) for _ in range(5)]
+    copies = [Gaussian(x.mean + xp.asarray(n.astype("float32"))) for n in noise]
+    logits = np.array([to_host(model.network.predict(c).mean) for c in copies])
+    expected = model.read(
+        Gaussian(xp.asarray(logits.mean(axis=0)), xp.asarray(logits.var(axis=0, ddof=1)))
+    )
+    found = montecarlo.sampled(model, images, 5, rng=7)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, to_host(b), rtol=2e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "noise_var, samples, patterns",
+    [
+        (None, 16, "independent"),
+        (0.1, 1, "independent"),
+        (0.1, 8, "orthogonal"),
+        (0.1, 9, "orthogonal"),
+        (0.1, 36, "orthogonal"),
+        (0.1, 16, "random"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(noise_var, samples, patterns):
+    with pytest.raises(ValueError, match=r"montecarlo\.sampled expects"):
+        montecarlo.sampled(segmenter(noise_var), one_image(), samples, patterns=patterns)

@@ -21,7 +21,7 @@ from strict_cupy import ATTRIBUTES, FUNCTIONS, METHODS, OTHERS, SPECIAL, UFUNCS,
 from test_backend import CORE, PACKAGE
 
 import adf
-from adf import backend, dirichlet
+from adf import backend, calibration, dirichlet
 from adf.backend import to_host, xp
 from adf.gradients import cast, random_like
 
@@ -129,6 +129,7 @@ def answers():
         note(f"{dtype} head", *head(dtype))
         for name in NETWORKS:
             note(f"{dtype} {name}", *step(name, dtype, found))
+            note(f"{dtype} calibration of {name}", *calibrated(name, dtype))
     return found
 
 
@@ -182,6 +183,23 @@ def step(name, dtype, found):
     assert type(loss) is float and all(type(field) is np.ndarray for field in prediction)
     found |= {f"{dtype} {name} loss": np.array(loss)}
     found |= {f"float32 {name} of {dtype}, prediction {i}": f for i, f in enumerate(prediction)}
+
+
+def calibrated(name, dtype):
+    """The variances of a network are freed and learn a step; then its head does."""
+    rng, model = np.random.default_rng(3), adf.Segmenter(NETWORKS[name](), 1e-2)
+    model.network.to(dtype)
+    x = model.input(rng.normal(size=(IMAGES, 1, 16, 8)))
+    calibration.begin(model, x, rng)
+    weights = calibration.variance_weights(model)
+    loss = calibration.calibrate_step(model, adf.Adam(weights, 0.03), x, rng)
+    logits = model.network.predict(x)
+    labels = xp.asarray(rng.integers(0, 3, (IMAGES, 16, 8)))
+    fitted = calibration.fit_head(model, adf.Adam(model.head.parameters(), 0.1), logits, labels)
+    assert type(loss) is type(fitted) is float
+    for p in (*weights, *model.head.parameters()):
+        yield from (p.value, p.grad)
+    yield from (*logits, xp.asarray([loss, fitted]))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import math
 from ..backend import default_rng, xp
 from ..engine import Correlation
 from ..gaussian import Gaussian
-from . import checks
+from . import checks, free_variance
 from .layer import Layer, Parameter
 
 
@@ -26,6 +26,7 @@ class LinearLaw(Layer):
 
     weight = None
     bias = None
+    log_gain = loading = None  # Parameters where the variance has weights of its own: free_variance
 
     def weights(self, x):
         """w in the dtype of y: float32 weights are squared in float64 where x is of float64."""
@@ -33,6 +34,8 @@ class LinearLaw(Layer):
 
     def predict(self, x):
         self.check(x)
+        if self.loading is not None and x.var is not None:
+            return free_variance.predict(self, x)
         w = self.weights(x)
         y = Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))
         if self.bias is not None:
@@ -41,6 +44,8 @@ class LinearLaw(Layer):
         return y  # (2.4)
 
     def forward(self, x):
+        if self.loading is not None and x.var is not None:
+            return free_variance.forward(self, x)
         y = self.predict(x)
         w = self.weights(x)
         shape = x.mean.shape

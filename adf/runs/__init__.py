@@ -1,6 +1,7 @@
 """A training: its settings, and a run in a folder that can be killed at any moment and resumed."""
 
+from .recalibration import recalibrate
 from .run import Run, load, open_data, prepare, start
 from .settings import SYSTEMS, Settings
 
-__all__ = ["SYSTEMS", "Run", "Settings", "load", "open_data", "prepare", "start"]
+__all__ = ["SYSTEMS", "Run", "Settings", "load", "open_data", "prepare", "recalibrate", "start"]

@@ -18,7 +18,7 @@ from ..files.lock import Lock
 from ..layers import Parameter
 from ..layers.paths import named
 from ..training import Adam, train_step
-from . import log
+from . import calibrating, log
 from .settings import BEFORE, Settings, shown
 from .state import check_numbers, check_shapes, describe, is_finite, restore, state
 
@@ -32,15 +32,18 @@ class Run:
     fingerprint: of the data it learns from, or None where it is not known.
     """
 
-    def __init__(self, folder, settings, fingerprint=None):
+    def __init__(self, folder, settings, fingerprint=None, step=0):
         self.folder = Path(folder)
         self.settings = settings
         self.fingerprint = fingerprint
-        self.step = 0
+        self.step = step
         self.lock = None  # on the folder, from `prepare` to the end of `train`
         self.seen = None  # by what the checkpoint is known again, once it is read or written
         self.segmenter = settings.segmenter()
         self.optimizer = Adam(self.segmenter.parameters(), settings.learning_rate)
+        self.calibrator = None  # the optimizer of calibration, once that has begun
+        if step > settings.steps:
+            self.calibrator = calibrating.freed(self.segmenter)
 
     @property
     def path(self):
@@ -68,23 +71,28 @@ class Run:
         check_numbers(arrays)
         moments = self._moments()
         restore(self.segmenter, {n: array for n, array in arrays.items() if n not in moments})
-        paths = self._paths()
-        self.optimizer.m = [xp.asarray(arrays[f"m/{path}"]) for path in paths]
-        self.optimizer.v = [xp.asarray(arrays[f"v/{path}"]) for path in paths]
+        for optimizer, paths in self._optimizers():
+            optimizer.m = [xp.asarray(arrays[f"m/{path}"]) for path in paths]
+            optimizer.v = [xp.asarray(arrays[f"v/{path}"]) for path in paths]
         self.step = step
-        self.optimizer.t = step
+        self.optimizer.t = min(step, self.settings.steps)
+        if self.calibrator:
+            self.calibrator.t = step - self.settings.steps
 
     def _moments(self):
         """The running moments of Adam, by the paths of their parameters, on the host."""
-        moments = {"m": self.optimizer.m, "v": self.optimizer.v}
         return {
             f"{kind}/{path}": to_host(array)
-            for kind, arrays in moments.items()
-            for path, array in zip(self._paths(), arrays, strict=True)
+            for kind in ("m", "v")
+            for optimizer, paths in self._optimizers()
+            for path, array in zip(paths, getattr(optimizer, kind), strict=True)
         }
 
-    def _paths(self):
-        return list(named(self.segmenter, Parameter))
+    def _optimizers(self):
+        """(optimizer, paths of its parameters) of every stage that has begun."""
+        paths = {id(p): path for path, p in named(self.segmenter, Parameter).items()}
+        optimizers = [self.optimizer] + [self.calibrator] * bool(self.calibrator)
+        return [(o, [paths[id(p)] for p in o.parameters]) for o in optimizers]
 
     def train(self, source):
         """Goes on to the last step: progress, a line of log.csv a step, checkpoints on the way."""
@@ -102,37 +110,55 @@ class Run:
     def _train(self, source):
         s = self.settings
         saved = time.monotonic()
-        images_done = {"total": s.steps * s.batch_size, "initial": self.step * s.batch_size}
+        images_done = {"total": self._images(s.all_steps), "initial": self._images(self.step)}
         with (
             ThreadPoolExecutor(1) as drawing,  # of the next batch, while this one is learned from
             open(self.log, "a") as log_file,
             tqdm(**images_done, unit=" images", smoothing=0.1) as bar,
         ):
             # A checkpoint is due every so many steps or seconds, and at the end.
-            batch = drawing.submit(source.training, self.step, s.batch_size, s.seed)
-            while self.step < s.steps:
+            batch = drawing.submit(self._draw, source, self.step)
+            while self.step < s.all_steps:
                 images, labels = batch.result()
-                batch = drawing.submit(source.training, self.step + 1, s.batch_size, s.seed)
-                loss = self._learn(images, labels, log_file)
+                batch = drawing.submit(self._draw, source, self.step + 1)
+                loss = self.learn(images, labels, log_file)
                 bar.set_postfix(step=self.step, loss=f"{loss:.3f}", refresh=False)
-                bar.update(s.batch_size)
+                bar.update(len(images))
                 due = time.monotonic() - saved > EVERY_SECONDS or self.step % EVERY_STEPS == 0
-                if due or self.step == s.steps:
+                if self.step == s.all_steps > s.steps:
+                    calibrating.fit(self, source)
+                if due or self.step == s.all_steps:
                     os.fsync(log_file.fileno())  # before the checkpoint says that it is there
                     self.save()
                     saved = time.monotonic()
 
-    def _learn(self, images, labels, log_file):
+    def _draw(self, source, step):
+        """The images and labels of a step; those of calibration need no labels."""
+        is_training = step < self.settings.steps
+        size = self.settings.batch_size if is_training else calibrating.IMAGES
+        return source.training(step, size, self.settings.seed)
+
+    def _images(self, steps):
+        """How many images so many steps show."""
+        training = min(steps, self.settings.steps)
+        return training * self.settings.batch_size + (steps - training) * calibrating.IMAGES
+
+    def learn(self, images, labels, log_file):
         """One step, and its line in the log; the loss. Raises ValueError on weights of NaN."""
-        self.optimizer.learning_rate = self.settings.learning_rate_at(self.step)
-        loss = train_step(self.segmenter, self.optimizer, images, labels)
+        rate = self.settings.rate_at(self.step)
+        if self.step < self.settings.steps:
+            self.optimizer.learning_rate = rate
+            loss = train_step(self.segmenter, self.optimizer, images, labels)
+        else:
+            loss = calibrating.learn(self, images, rate)
+        # Both kinds of step are logged alike; none that leaves NaN is.
         if not is_finite(self.segmenter):
             raise ValueError(
                 f"step {self.step + 1} made weights or running averages that are not finite: "
                 "try a lower learning rate, or another noise variance"
             )
         self.step += 1
-        log_file.write(log.line(self.step, loss, self.optimizer.learning_rate))
+        log_file.write(log.line(self.step, loss, rate))
         log_file.flush()
         return loss
 
@@ -240,7 +266,7 @@ def _prepare_locked(run):
         raise ValueError(f"{run.path} was written by another process just now: try again")
     remove_stale(run.folder)
     if run.seen:
-        log.cut(run.log, run.step, run.settings.learning_rate_at)
+        log.cut(run.log, run.step, run.settings.rate_at)
     else:
         log.begin(run.log)
         run.save()
@@ -282,11 +308,11 @@ def _claimed(folder, about, described):
     step = about.pop("step", None)
     fingerprint = about.pop("fingerprint", None)
     settings = Settings(**BEFORE | about)
-    if type(step) is not int or not 0 <= step <= settings.steps:
-        raise ValueError(f"expected a step from 0 to {settings.steps}, got {shown(step)}")
+    if type(step) is not int or not 0 <= step <= settings.all_steps:
+        raise ValueError(f"expected a step from 0 to {settings.all_steps}, got {shown(step)}")
     if fingerprint is not None and not is_fingerprint(fingerprint):
         raise ValueError(f"expected a fingerprint of images, got {shown(fingerprint)}")
     stored = sum(math.prod(shape) for shape, _ in described.values())
     if settings.least_numbers() > stored:
         raise ValueError(f"expected the weights of widths {settings.widths}, got {stored} numbers")
-    return Run(folder, settings, fingerprint)
+    return Run(folder, settings, fingerprint, step)

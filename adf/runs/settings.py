@@ -17,6 +17,9 @@ from ..normalisation import KINDS as NORMALISATIONS
 from ..segmenter import Segmenter
 
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
+CALIBRATION_STEPS = 400
+CALIBRATION_RATE = 0.03  # at its peak
+CALIBRATION_WARM_UP = 10
 NOISE_HELP = (
     "variance (not standard deviation) of the noise, in units of the normalised image's variance"
 )
@@ -59,7 +62,7 @@ SYSTEMS = {
 
 
 # What a run had whose checkpoint does not say so: these settings came later.
-BEFORE = {"normalisation": "standard"}
+BEFORE = {"normalisation": "standard", "calibration_steps": 0}
 
 
 def setting(default, help=None, kind=None, choices=None, bounds=None, optional=False):
@@ -103,6 +106,11 @@ class Settings:
     label_smoothing: float = setting(1e-2)
     density_weight: float = setting(1e-3)
     raw_c: float = setting(-3.0)
+    calibration_steps: int = setting(
+        CALIBRATION_STEPS,
+        "of learning the weights of the variances, after training; 0: none; unet-bn: none",
+        bounds=(0, 10**9),
+    )
     version: int = setting(1)  # raised when a change of the code gives old weights another meaning
 
     def __post_init__(self):
@@ -149,10 +157,26 @@ class Settings:
             normalisation=self.normalisation,
         )
 
+    @property
+    def all_steps(self):
+        """Those of training, and of calibration where there is noise to calibrate for."""
+        return self.steps + (self.calibration_steps if self.noise_var else 0)
+
     def learning_rate_at(self, step):
         """Linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter, SGDR, 2017).  (8.1)"""
-        warm_up = min(1, (step + 1) / WARM_UP)
-        return self.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.learning_rate * scheduled(step, self.steps, WARM_UP)
+
+    def rate_at(self, step):
+        """The learning rate of any step, of training or of calibration."""
+        if step < self.steps:
+            return self.learning_rate_at(step)
+        rate = scheduled(step - self.steps, max(1, self.calibration_steps), CALIBRATION_WARM_UP)
+        return CALIBRATION_RATE * rate
+
+
+def scheduled(step, steps, warm_up):
+    """Up to 1 in the steps of the warm-up, down to 0 in half a cosine."""
+    return min(1, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def _check_value(name, value, about):

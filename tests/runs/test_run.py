@@ -18,6 +18,7 @@ from adf.files.lock import NAME, Lock
 from adf.runs import run as run_module
 
 TINY = {"widths": [2, 2], "steps": 30, "batch_size": 1, "learning_rate": 0.02}
+TINY |= {"calibration_steps": 0}  # what calibrates has tests of its own: test_calibrating.py
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +174,7 @@ def test_what_another_wrote_since_is_not_written_over(tmp_path):
         ("data", "synthetic:5"),
         ("widths", [2, 3]),
         ("raw_c", 0.0),
+        ("calibration_steps", 5),
         ("normalisation", "standard"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from adf.runs import SYSTEMS, Settings
 
-INTEGERS = ("steps", "batch_size", "seed", "version", "classes")
+INTEGERS = ("steps", "batch_size", "seed", "version", "classes", "calibration_steps")
 FLOATS = ("learning_rate", "noise_var", "label_smoothing", "density_weight", "raw_c")
 HUGE = 10**400
 WRONG = [(name, value) for name in INTEGERS for value in (True, "7", 1.0, -1, HUGE, [1], {})]
@@ -41,6 +41,18 @@ def test_a_wrong_setting_is_one_short_line(name, value):
     message = str(refused.value)
     assert len(message) < 300 and len(message.splitlines()) == 1
     assert name in message or name in ("widths", "class_names", "version")
+
+
+def test_calibration_follows_training_where_there_is_noise():
+    settings = Settings(steps=100, learning_rate=2.0, calibration_steps=40)
+    assert settings.all_steps == 140
+    assert settings.rate_at(99) == settings.learning_rate_at(99)
+    assert settings.rate_at(100) == pytest.approx(0.03 / 10)
+    assert settings.rate_at(120) == pytest.approx(0.03 / 2)
+    assert settings.rate_at(140) == pytest.approx(0)
+    assert Settings(calibration_steps=0).all_steps == Settings.steps
+    for without in ({"noise_var": 0.0}, {"system": "unet-bn"}):
+        assert Settings.of(without).all_steps == Settings.steps
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -16,8 +16,9 @@ def trained(folder, given, title):
     given: settings; title: how the line for the terminal begins. The seconds are extrapolated from
     the steps of this call to all of its steps.
     """
-    # With all settings given, a run that was made with other defaults is refused.
-    settings = dataclasses.asdict(runs.Settings.of(given))
+    # With all settings given, a run that was made with other defaults is refused. What is compared
+    # is what training makes; calibration comes after it.
+    settings = dataclasses.asdict(runs.Settings.of({"calibration_steps": 0} | given))
     del settings["class_names"]  # they are those of the data
     run, source = runs.start(folder, settings, resume=True)
     steps = run.settings.steps

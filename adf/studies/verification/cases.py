@@ -81,6 +81,15 @@ def linear(name, build, matrix, shape, near):
     )
 
 
+def free(name, build, matrix, shape, near):
+    """A linear layer with weights of its own for the variance, exact only of its own law."""
+    case = linear(name, build, matrix, shape, near)
+    exact = expected.free_affine(matrix)
+    return case._replace(
+        build=lambda: probes.freed(build()), is_exact=False, exact=exact, sampled=False
+    )
+
+
 def pooling(*kernel, shape):
     """A max pooling; its `near` inputs have mu / sigma within 1.
 
@@ -167,6 +176,27 @@ CASES = [
         "ConvTranspose2d, dilated",
         lambda: layers.ConvTranspose2d(2, 3, 3, output_padding=1, dilation=2, rng=1),
         (1, 2, 4, 3),
+    ),
+    free(
+        "Linear, free variance",
+        lambda: layers.Linear(6, 4, rng=1),
+        expected.dense,
+        (20, 6),
+        (3, 6),
+    ),
+    free(
+        "Conv2d 3 x 3, free variance",
+        lambda: layers.Conv2d(4, 6, 3, padding=1, groups=2, rng=1),
+        expected.convolution,
+        (2, 4, 6, 5),
+        (1, 4, 3, 2),
+    ),
+    free(
+        "ConvTranspose2d 2 x 2, free variance",
+        lambda: layers.ConvTranspose2d(3, 4, 2, stride=2, rng=1),
+        expected.transposed,
+        (2, 3, 4, 5),
+        (1, 3, 1, 2),
     ),
     linear(
         "AvgPool2d 2 x 2", lambda: layers.AvgPool2d(2), expected.average, (2, 3, 6, 6), (1, 2, 4, 4)

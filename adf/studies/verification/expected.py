@@ -3,7 +3,9 @@
 The values are those of adf.studies.verification.reference.
 """
 
+import copy
 import math
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,9 +93,56 @@ def affine(matrix):
     return exact
 
 
+def free_affine(matrix):
+    """The linear law with weights of its own for the variance; matrix: as for `affine`."""
+
+    def exact(layer, x):
+        shape = x.mean.shape[1:]
+        u, r = (matrix(_of_weights(layer, w), shape)[0] for w in _own_weights(layer))
+        law = affine(matrix)(layer, x)
+        images = x.var.reshape(len(x.var), -1).astype("float64")
+        var, shares = (
+            sum(parts, ()) for parts in zip(*(_free(u, r, v) for v in images), strict=True)
+        )
+        # q = A(r) s may cancel: its error refers to S = A(|r|) s, and so that of q**2 to 2 |q| S.
+        bound = [law.var_bound[0] * (1 + share) for share in shares]
+        formula = f"{law.formula}; variance: that (1 + 2 abs(q) S / variance)"
+        return law._replace(var=var, var_bound=bound, formula=formula)
+
+    return exact
+
+
+@reference.exactly
+def _free(u, r, var):
+    """Var[y] of one image, and 2 |q| S / Var[y]."""
+    var = np.array([reference.mpf(v) for v in var.tolist()], object)
+    s = np.array([reference.mpmath.sqrt(v) for v in var], object)
+    q = r @ s
+    total = u @ var + q * q
+    return tuple(total), tuple(float(share) for share in 2 * abs(q) * (abs(r) @ s) / total)
+
+
+@reference.exactly
+def _own_weights(layer):
+    """u and r, in exact arithmetic."""
+    w, log_gain, loading = (
+        np.vectorize(reference.mpf, otypes=[object])(to_host(p.value).astype("float64"))
+        for p in (layer.weight, layer.log_gain, layer.loading)
+    )
+    return w * w * np.vectorize(reference.mpmath.exp, otypes=[object])(log_gain), w * loading
+
+
+def _of_weights(layer, w):
+    """The layer with these weights, of any kind of number."""
+    layer = copy.copy(layer)
+    layer.weight = SimpleNamespace(value=w)
+    return layer
+
+
 def weights(layer):
-    """The weights on the host, in float64."""
-    return to_host(layer.weight.value).astype("float64")
+    """The weights on the host, in float64 or, where they are exact, as they are."""
+    w = layer.weight.value
+    return w if w.dtype == object else to_host(w).astype("float64")
 
 
 def bias(layer, matrix):

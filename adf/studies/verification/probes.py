@@ -10,6 +10,7 @@ from ... import layers
 from ...backend import to_host, xp
 from ...dirichlet import Dirichlet, DirichletHead, dirichlet_nll
 from ...gaussian import Gaussian
+from ...layers import free_variance
 
 
 def with_bias(layer):
@@ -19,6 +20,15 @@ def with_bias(layer):
             bias = np.random.default_rng(9).normal(size=p.value.shape)
             p.value = xp.asarray(bias.astype("float32"))
     return layer
+
+
+def freed(layer):
+    """The layer with a random bias, and with random weights of its own for the variance."""
+    rng = np.random.default_rng(8)
+    free_variance.free(layer)
+    for p, size in ((layer.log_gain, 0.5), (layer.loading, 0.4)):
+        p.value = xp.asarray(rng.normal(0, size, p.value.shape).astype("float32"))
+    return with_bias(layer)
 
 
 def disjoint():

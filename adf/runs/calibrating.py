@@ -1,0 +1,101 @@
+"""The last stage of a run: its variances become true (adf/calibration.py), its head fits them."""
+
+import math
+
+import numpy as np
+
+from ..backend import default_rng, xp
+from ..calibration import begin, calibrate_step, fit_head, linear_layers, variance_weights
+from ..dirichlet import log_softmax
+from ..engine.threads import map_ordered
+from ..gaussian import Gaussian
+from ..inference.predict import pad
+from ..layers.free_variance import free
+from ..training import Adam
+
+IMAGES = 8  # a step shows a crop of each
+CROP = 64  # pixels a side: half as many as in training, for variances are local
+BETA2 = 0.99  # of Adam, which has few steps
+HEAD_STEPS = 60
+HEAD_RATE = 0.3
+HEAD_BATCHES = 4  # of IMAGES, on which the head is fitted,
+EVERY = 2  # by every second pixel of every second row: neighbours say the same
+STREAM = 3  # random numbers of their own: (seed, step, STREAM)
+
+
+def freed(segmenter):
+    """The Adam of this stage. Variances without weights of their own get some."""
+    for law in linear_layers(segmenter.network):
+        if law.loading is None:
+            free(law)
+    return Adam(variance_weights(segmenter), beta2=BETA2)
+
+
+def crops(segmenter, images, rng):
+    """An input of one crop of each image, (C, H, W); the images are normalised as a whole."""
+    multiple = getattr(segmenter.network, "multiple", 1)
+    size = -(-CROP // multiple) * multiple
+    found = [
+        _crop(pad(segmenter.input(image[None]), segmenter.network), size, rng) for image in images
+    ]
+    return Gaussian(*(xp.concatenate(field) for field in zip(*found, strict=True)))
+
+
+def _crop(x, size, rng):
+    """A square of this size out of one image, which is reflected where it is smaller."""
+    height, width = x.mean.shape[2:]
+    missing = [(0, max(0, size - n)) for n in (height, width)]
+    top, left = (int(rng.integers(max(1, n - size + 1))) for n in (height, width))
+
+    def cut(field):
+        field = xp.pad(field, [(0, 0), (0, 0), *missing], mode="reflect")
+        return field[:, :, top : top + size, left : left + size]
+
+    return x.map(cut)
+
+
+def learn(run, images, rate):
+    """One step at this learning rate -> its loss. Before the first, the variances are freed."""
+    rng = default_rng((run.settings.seed, run.step, STREAM))
+    x = crops(run.segmenter, images, rng)
+    if run.step == run.settings.steps:
+        begin(run.segmenter, x, rng)
+        run.calibrator = freed(run.segmenter)
+    run.calibrator.learning_rate = rate
+    return calibrate_step(run.segmenter, run.calibrator, x, rng)
+
+
+def fit(run, source):
+    """Fits c1 and c2 to the variances that were learned, on labelled images that come next."""
+    s = run.settings
+    batches = [source.training(s.all_steps + i, IMAGES, s.seed) for i in range(HEAD_BATCHES)]
+
+    def logits_of(batch):
+        logits = run.segmenter.network.predict(run.segmenter.input(batch[0]))
+        return logits.map(lambda field: field[..., ::EVERY, ::EVERY])
+
+    # The network stays as it is, so its logits are computed once.
+    parts = map_ordered(logits_of, batches)
+    logits = Gaussian(*(xp.concatenate(field) for field in zip(*parts, strict=True)))
+    labels = xp.asarray(np.concatenate([labels[:, ::EVERY, ::EVERY] for _, labels in batches]))
+    optimizer = Adam(run.segmenter.head.parameters(), HEAD_RATE)
+    for step in range(HEAD_STEPS):
+        optimizer.learning_rate = HEAD_RATE * (1 - step / HEAD_STEPS)
+        fit_head(run.segmenter, optimizer, logits, labels)
+
+
+def spread(run, source):
+    """The mean of sqrt(sum_k m_k v_k), which c2 multiplies, on crops of the first images."""
+    s = run.settings
+    images, _ = source.training(s.steps, IMAGES, s.seed)
+    x = crops(run.segmenter, images, default_rng((s.seed, s.steps, STREAM)))
+    logits = run.segmenter.network.predict(x)
+    m = xp.exp(log_softmax(logits.mean))
+    return float(xp.sqrt((m * logits.var).sum(axis=1)).mean())
+
+
+def rescale(segmenter, ratio):
+    """Multiplies c2 of the head, which lies behind a softplus."""
+    c2 = segmenter.head.c2
+    value = math.log1p(math.exp(float(c2.value[0]))) * ratio
+    c2.value = xp.full_like(c2.value, math.log(math.expm1(value)))
