@@ -96,7 +96,8 @@ def leaky_relu(mean, var, slope):
     sigma = xp.sqrt(var)
     beyond = tail(xp.abs(mean), sigma)
     is_positive = (mean > 0).astype(mean.dtype)
-    y_mean = xp.maximum(mean, slope * mean) + b * sigma * beyond.g  # exactly y(mu) at sigma = 0
+    below = slope * mean if slope else 0.0  # 0 times an infinite mean would be NaN
+    y_mean = xp.maximum(mean, below) + b * sigma * beyond.g  # exactly y(mu) at sigma = 0
     # 1 - slope^2 or 0: this makes one expression of both cases of (3.5), without a selection.
     gain = (b * (1 + slope)) * is_positive
     y_var = var * (

@@ -3,6 +3,7 @@
 import codecs
 import io
 import math
+import random
 import struct
 import sys
 import zipfile
@@ -79,13 +80,17 @@ def legacy(tensor: bytes, numbers=bytes(48), count=12, keys=KEYS, little=b"\x88"
 
 
 def zipped(
-    members: dict[str, bytes] | list, top="archive/", compression=zipfile.ZIP_STORED
+    members: dict[str, bytes] | list,
+    top="archive/",
+    compression=zipfile.ZIP_STORED,
+    comment=b"",
 ) -> bytes:
     """A zip archive of (name, content); names may come twice in a list."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for member, content in members.items() if isinstance(members, dict) else members:
             archive.writestr(top + member, content)
+        archive.comment = comment
     return file.getvalue()
 
 
@@ -115,6 +120,30 @@ def tensor_file(array: np.ndarray, zip_format=True, offset=0, view=None) -> byte
     return legacy(
         rebuilt(storage(kind, array.size, KEY, b"N"), offset, shape, strides), numbers, array.size
     )
+
+
+def mutated(content: bytes, chance: random.Random) -> bytes:
+    """`content` with one to four bytes, runs or numbers changed, moved, doubled or lost."""
+    content = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        at, length = chance.randrange(len(content)), chance.choice((1, 1, 2, 4, 8, 30))
+        piece = bytes(content[at : at + length])
+        new = chance.choice(
+            (
+                chance.randbytes(length),
+                b"\xff" * length,
+                bytes(length),
+                piece * 2,
+                b"",
+                b"(",
+                b"R",
+                b"Q",
+            )
+        )
+        content[at : at + len(new) if chance.random() < 0.7 else at + length] = new
+        if not content:
+            break
+    return bytes(content)
 
 
 def put(path: Path, content: bytes):

@@ -632,9 +632,10 @@ def test_the_largest_means_and_infinity_are_those_of_a_point_mass(dtype):
         [[[[large, -large], [large, 99.0], [np.inf, -large], [-np.inf, 99.0]]]], dtype
     )
     for x in Gaussian(mean, xp.ones_like(mean)), Gaussian(mean, xp.zeros_like(mean)):
-        for layer in adf.LeakyReLU(0.2), adf.MaxPool2d((1, 2)):
+        for layer in adf.LeakyReLU(0.2), adf.LeakyReLU(0), adf.MaxPool2d((1, 2)):
             y = layer.predict(x)
             assert_same([y.mean], [layer.predict(Gaussian(mean)).mean])
+            assert not np.isnan(to_host(y.mean)).any()
             assert np.isfinite(to_host(y.var)).all()
             gradient = layer.forward(x)[1](Gaussian(xp.ones_like(y.mean), xp.ones_like(y.var)))
             assert np.isfinite(to_host(gradient.mean)).all()

@@ -8,6 +8,9 @@ from ..backend import name, xp
 from .program import Program
 from .trace import Trace
 
+# Of one function: of each dtype and slope in use. So a sweep over slopes keeps no more than these.
+MOST_PROGRAMS = 64
+
 
 def fused(function):
     """Makes one pass of an elementwise function of equally shaped arrays.
@@ -21,31 +24,29 @@ def fused(function):
 
 
 def _fused_numpy(function):
-    programs = {}
+    @functools.lru_cache(MOST_PROGRAMS)
+    def program(dtype, count, scalars):
+        return Program(Trace(function, dtype, count, scalars))
 
     @functools.wraps(function)
     def wrapper(*args):
         arrays = tuple(a for a in args if isinstance(a, numpy.ndarray))
         scalars = args[len(arrays) :]
-        key = arrays[0].dtype.char, len(arrays), scalars
-        if key not in programs:
-            programs[key] = Program(Trace(function, arrays[0].dtype, len(arrays), scalars))
-        return programs[key].run(arrays)
+        return program(arrays[0].dtype, len(arrays), scalars).run(arrays)
 
     return wrapper
 
 
 def _fused_cupy(function):
-    kernels = {}
+    @functools.lru_cache(MOST_PROGRAMS)
+    def kernel(scalars):
+        # Scalars are compiled in: as arguments they would promote float32 arrays to float64.
+        fuse = xp.fuse(kernel_name=function.__name__)
+        return fuse(lambda *arrays: function(*arrays, *scalars))
 
     @functools.wraps(function)
     def wrapper(*args):
         arrays = tuple(a for a in args if isinstance(a, xp.ndarray))
-        scalars = args[len(arrays) :]
-        if scalars not in kernels:
-            # Scalars are compiled in: as arguments they would promote float32 arrays to float64.
-            fuse = xp.fuse(kernel_name=function.__name__)
-            kernels[scalars] = fuse(lambda *arrays: function(*arrays, *scalars))
-        return kernels[scalars](*arrays)
+        return kernel(args[len(arrays) :])(*arrays)
 
     return wrapper

@@ -7,8 +7,6 @@ input makes equal files (no dates inside).
 """
 
 import hashlib
-import json
-import math
 import os
 import re
 import struct
@@ -17,13 +15,20 @@ import zipfile
 import numpy as np
 
 from .atomic import atomic_write
+from .manifest import (
+    DTYPES,
+    MANIFEST,
+    MANIFEST_LIMIT,
+    bytes_of,
+    described,
+    manifest_of,
+    npy_header,
+    parsed,
+    require,
+    sha256,
+)
 from .opening import open_regular
 
-FORMAT = "adf checkpoint"
-VERSION = 2  # 1 numbered the arrays of a run; since 2 they are named by their path in the network
-MANIFEST = "manifest.json"
-MANIFEST_LIMIT = 2**22  # bytes
-MOST_AXES = 64  # of an array of NumPy
 DIRECTORY_LIMIT = 2**24  # bytes of the zip's directory; an array takes less than 1,200 there
 LIMIT = 2**30  # bytes of a checkpoint: the weights of 250 million parameters
 PIECE = 2**20  # bytes that are read at a time
@@ -40,8 +45,6 @@ UNREADABLE = (
     OverflowError,
     struct.error,
 )
-# The dtypes that an array may have in the file: little-endian, or of one byte.
-DTYPES = {"<f4", "<f8", "|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"}
 
 
 def save(path, arrays, settings):
@@ -53,7 +56,7 @@ def save(path, arrays, settings):
     disk refuses.
     """
     arrays = {_checked_name(name): _storable(name, array) for name, array in arrays.items()}
-    manifest = _manifest(arrays, settings)
+    manifest = manifest_of(arrays, settings)
     size = sum(array.nbytes for array in arrays.values())
     # Nothing is saved that load would refuse.
     if size > LIMIT - 2 * MANIFEST_LIMIT - DIRECTORY_LIMIT:
@@ -61,9 +64,9 @@ def save(path, arrays, settings):
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         _write_member(archive, MANIFEST, manifest)
         for name, array in arrays.items():
-            header = _npy_header(array.shape, array.dtype.str)
-            _write_member(archive, name + ".npy", header, _bytes_of(array))
-        archive.comment = _sha256(manifest).encode()
+            header = npy_header(array.shape, array.dtype.str)
+            _write_member(archive, name + ".npy", header, bytes_of(array))
+        archive.comment = sha256(manifest).encode()
 
 
 def load(path, check=lambda settings, described: None):
@@ -118,68 +121,6 @@ def _storable(name, array):
     return np.asarray(array, dtype=dtype, order="C")
 
 
-def _manifest(arrays, settings):
-    """The bytes of manifest.json. Raises ValueError for settings that it cannot hold."""
-    described = {
-        name: {
-            "shape": list(array.shape),
-            "dtype": array.dtype.str,
-            "sha256": _sha256(_bytes_of(array)),
-        }
-        for name, array in arrays.items()
-    }
-    _check_settings(settings)
-    manifest = _encode(
-        {"format": FORMAT, "version": VERSION, "settings": settings, "arrays": described}
-    )
-    # Of a hostile file, load reads no longer manifest than this: so save must not write one.
-    if len(manifest) > MANIFEST_LIMIT:
-        raise ValueError(
-            f"save expects settings and names of at most {MANIFEST_LIMIT} bytes, "
-            f"got {len(manifest)}; data belong in arrays"
-        )
-    return manifest
-
-
-def _check_settings(settings):
-    """Raises ValueError for settings that do not come back equal from JSON."""
-    try:
-        back = json.loads(_encode(settings))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"save expects settings that JSON holds, got {type(error).__name__}: {error}; "
-            "likely a NaN, an infinity, an array or a NumPy number among them"
-        ) from error
-    # JSON turns tuples into lists and keys into strings without a word.
-    if not isinstance(settings, dict) or back != settings:
-        raise ValueError(
-            "save expects settings that come back equal from JSON, got others; "
-            "likely a tuple, or a key that is no string"
-        )
-
-
-def _encode(content):
-    return json.dumps(content, allow_nan=False).encode()
-
-
-def _sha256(octets):
-    return hashlib.sha256(octets).hexdigest()
-
-
-def _bytes_of(array):
-    return array.reshape(-1).view(np.uint8)
-
-
-def _npy_header(shape, dtype):
-    """The .npy header of version 1.0.
-
-    It is made here and not by NumPy, so that `load` can compare it and need not parse any.
-    """
-    text = repr({"descr": dtype, "fortran_order": False, "shape": tuple(shape)})
-    text += " " * (-(len(text) + 11) % 64) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
-
-
 def _write_member(archive, name, *parts):
     member = zipfile.ZipInfo(name)  # stored, and dated 1980
     # The size tells zipfile whether the member needs the 64-bit format.
@@ -192,115 +133,79 @@ def _write_member(archive, name, *parts):
 def _check_size(file):
     """Refuses a file, or a directory of the zip, that is larger than `save` writes it."""
     size = os.fstat(file.fileno()).st_size
-    _require(size <= LIMIT, f"it has {size} bytes, at most {LIMIT} are read")
+    require(size <= LIMIT, f"it has {size} bytes, at most {LIMIT} are read")
     file.seek(max(0, size - END))
     end = file.read(END)
     directory = int.from_bytes(end[12:16], "little")
     is_end = end[:4] == b"PK\x05\x06"
-    _require(is_end, f"{MANIFEST} does not match its checksum, for the zip ends without one")
-    _require(directory <= DIRECTORY_LIMIT, "it claims a larger directory")
+    require(is_end, f"{MANIFEST} does not match its checksum, for the zip ends without one")
+    require(directory <= DIRECTORY_LIMIT, "it claims a larger directory")
     # The 64-bit format says the size again, before that: zipfile believes it.
     file.seek(max(0, size - END - 76))
     wide = file.read(76)
     wide_directory = int.from_bytes(wide[40:48], "little")
     is_wide = wide[:4] == b"PK\x06\x06" or wide[56:60] == b"PK\x06\x07"
-    _require(not is_wide or wide_directory <= DIRECTORY_LIMIT, "it claims a larger directory")
-
-
-def _require(condition, problem):
-    if not condition:
-        raise ValueError(problem)
+    require(not is_wide or wide_directory <= DIRECTORY_LIMIT, "it claims a larger directory")
 
 
 def _read_manifest(archive, file_size):
     """The manifest, after the checks that need no array: members, sizes, checksum, format."""
     members = archive.infolist()
     _check_members(members, file_size)
-    text = archive.read(members[0])
-    _require(_sha256(text).encode() == archive.comment, f"{MANIFEST} does not match its checksum")
-    manifest = json.loads(text)
-    # A NaN or a key that comes twice is read by json, but not written again.
-    _require(_encode(manifest) == text, f"{MANIFEST} is not as save writes it")
-    _check_entries(manifest)
+    manifest = parsed(archive.read(members[0]), archive.comment)
     _check_names([f"{name}.npy" for name in manifest["arrays"]], archive.namelist())
     return manifest
 
 
+def _described(archive, arrays):
+    """name -> (shape, dtype) of the arrays, all of which can be in this archive."""
+    sizes = {name: archive.getinfo(name + ".npy").file_size for name in arrays}
+    return described(arrays, sizes)
+
+
 def _check_members(members, file_size):
     """Refuses a wrong archive by the list of its members, without reading any of them."""
-    _require(members and members[0].filename == MANIFEST, f"{MANIFEST} is not its first member")
+    require(members and members[0].filename == MANIFEST, f"{MANIFEST} is not its first member")
     stored = all(
         m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size for m in members
     )
-    _require(stored, "a member is compressed, all should be stored")
+    require(stored, "a member is compressed, all should be stored")
     # A stored member takes as many bytes of the file as it claims.
     there = sum(m.file_size for m in members) <= file_size and all(
         0 <= m.header_offset < file_size for m in members
     )
-    _require(there, "its members claim more bytes than the file has")
-    _require(
+    require(there, "its members claim more bytes than the file has")
+    require(
         members[0].file_size <= MANIFEST_LIMIT, f"{MANIFEST} is longer than {MANIFEST_LIMIT} bytes"
     )
-
-
-def _check_entries(manifest):
-    """Refuses a manifest of another format or version, or with other entries than save's."""
-    kind, version = (manifest.get(key) for key in ("format", "version"))
-    _require(
-        (kind, version) == (FORMAT, VERSION),
-        f"it is {kind!r} of version {version!r}, this adf reads {FORMAT!r} of version {VERSION} "
-        "(a run of an older adf is trained anew, into another --out)",
-    )
-    _require(
-        manifest.keys() == {"format", "version", "settings", "arrays"},
-        f"{MANIFEST} has other entries",
-    )
-    _require(isinstance(manifest["settings"], dict), "its settings are no dictionary")
 
 
 def _check_names(arrays, members):
     """Refuses an archive that has other members than its manifest lists, or in another order."""
     listed = [MANIFEST, *arrays]
     differing = sorted(set(listed) ^ set(members))[:3] or "twice, or in another order"
-    _require(
+    require(
         listed == members,
         f"{MANIFEST} lists {len(listed)} members, the file has {len(members)} "
         f"(differ: {differing})",
     )
 
 
-def _described(archive, arrays):
-    """name -> (shape, dtype), where every array can be what the manifest says of it."""
-    for name, about in arrays.items():
-        _require(about.keys() == {"shape", "dtype", "sha256"}, f"array {name!r} has other entries")
-        shape, dtype = (about[key] for key in ("shape", "dtype"))
-        _require(
-            dtype in DTYPES, f"array {name!r} has the dtype {dtype!r}, which save does not write"
-        )
-        is_shape = len(shape) <= MOST_AXES and all(type(n) is int and n >= 0 for n in shape)
-        _require(is_shape, f"array {name!r} has the shape {shape!r}")
-        # The size that is claimed must be there.
-        size = len(_npy_header(shape, dtype)) + math.prod(shape) * np.dtype(dtype).itemsize
-        there = archive.getinfo(name + ".npy").file_size
-        _require(there == size, f"array {name!r} should take {size} bytes, there are {there}")
-    return {name: (tuple(about["shape"]), about["dtype"]) for name, about in arrays.items()}
-
-
 def _read_array(archive, name, shape, dtype, sha256):
     """One array, of which `_described` knows that its size is there."""
-    header = _npy_header(shape, dtype)
+    header = npy_header(shape, dtype)
     # The bytes are compared with their checksum before memory is taken for them, then read again.
     with archive.open(name + ".npy") as file:
         is_same = file.read(len(header)) == header
-        _require(is_same, f"array {name!r} has another header than {MANIFEST} says")
+        require(is_same, f"array {name!r} has another header than {MANIFEST} says")
         digest = hashlib.sha256()
         while piece := file.read(PIECE):
             digest.update(piece)
-        _require(digest.hexdigest() == sha256, f"array {name!r} does not match its checksum")
+        require(digest.hexdigest() == sha256, f"array {name!r} does not match its checksum")
     array = np.empty(shape, dtype)
     with archive.open(name + ".npy") as file:
         file.read(len(header))
-        _fill(_bytes_of(array), file)
+        _fill(bytes_of(array), file)
     return array
 
 
@@ -309,5 +214,5 @@ def _fill(octets, file):
     position = 0
     while position < len(octets):
         count = file.readinto(octets[position : position + PIECE])
-        _require(count, "a member became shorter while it was read")
+        require(count, "a member became shorter while it was read")
         position += count

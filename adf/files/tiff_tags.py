@@ -30,6 +30,10 @@ DECISIVE = {
     325,
 } | {332, 338, 339, 347, 530, 32997, 32998, 33629}
 OFFSETS = (273, 279, 324, 325)
+# Width, height, depth, samples, and those of strips and tiles. Python would multiply a text or a
+# list, too: by repeating it.
+FACTORS = {256, 257, 277, 278, 322, 323, 32997, 32998}
+UNSIGNED = (1, 3, 4, 13, 16, 18)  # types of tags
 
 
 class TiffHead(io.FileIO):
@@ -85,3 +89,5 @@ def _check_claim(code: int, kind: int, values: int):
         raise Refusal(
             f"a tag of at most {METADATA_BYTES} bytes, got {size} for tag {code}; hostile?"
         )
+    if code in FACTORS and (values != 1 or kind not in UNSIGNED):
+        raise Refusal(f"one number in tag {code}, got {values} of type {kind}; damaged?")

@@ -26,7 +26,8 @@ class LeakyReLU(Layer):
     def predict(self, x):
         check(self, x, axes=None)
         if x.var is None:
-            return Gaussian(xp.maximum(x.mean, self.negative_slope * x.mean), None)
+            below = self.negative_slope * x.mean if self.negative_slope else 0.0
+            return Gaussian(xp.maximum(x.mean, below), None)
         return Gaussian(*moments.leaky_relu(x.mean, x.var, self.negative_slope))  # (3.5)
 
     def forward(self, x):

@@ -1,11 +1,13 @@
 """The fast kernels one by one: programs of ufuncs, products in tiles, memory on cache lines."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from adf import Conv2d, Gaussian, backend
+from adf import Conv2d, Gaussian, LeakyReLU, backend
 from adf.backend import xp
-from adf.engine import memory, products, program
+from adf.engine import fusion, memory, products, program
 from adf.engine.fusion import fused
 from adf.engine.program import Program
 from adf.engine.trace import Trace
@@ -112,3 +114,22 @@ def test_a_program_takes_no_more_than_it_needs():
     ):
         with pytest.raises(TypeError, match="a fused function"):
             Trace(wrong, np.dtype("float32"), 1, ())
+
+
+@pytest.mark.skipif(backend.name != "numpy", reason="of programs on a CPU")
+def test_a_sweep_over_slopes_keeps_few_programs():
+    """Each takes 20 KiB; a program that is not used any more goes, and comes back the same."""
+    x = Gaussian(np.linspace(-2, 2, 9, dtype="float32"), np.ones(9, "float32"))
+    before = LeakyReLU(0.5).predict(x)
+    tracemalloc.start()
+    try:
+        taken = []
+        for slope in np.linspace(0, 1, 3 * fusion.MOST_PROGRAMS):
+            LeakyReLU(slope).predict(x)
+            taken.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    first, later = taken[fusion.MOST_PROGRAMS] - taken[0], taken[-1] - taken[fusion.MOST_PROGRAMS]
+    assert later < first / 2  # twice as many programs
+    after = LeakyReLU(0.5).predict(x)
+    assert (after.mean == before.mean).all() and (after.var == before.var).all()

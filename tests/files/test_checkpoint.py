@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adf.files import atomic, checkpoint
+from adf.files import atomic, checkpoint, manifest
 
 DTYPES = ["f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 SETTINGS = {
@@ -120,7 +120,7 @@ def test_numpy_reads_the_file(path):
 def test_the_header_is_the_one_of_numpy(code, shape):
     array, file = (
         np.zeros((0,), code),
-        io.BytesIO(checkpoint._npy_header(shape, np.dtype(code).str)),
+        io.BytesIO(manifest.npy_header(shape, np.dtype(code).str)),
     )
     assert np.lib.format.read_magic(file) == (1, 0)
     assert np.lib.format.read_array_header_1_0(file) == (shape, False, array.dtype)
@@ -389,7 +389,7 @@ def test_a_long_manifest_is_refused_unread(path):
 def test_a_manifest_and_a_header_that_lie_alike_are_refused(path, shape, dtype, problem):
     forge(path, lambda manifest: manifest["arrays"]["step"].update(shape=shape, dtype=dtype))
     members = unpack(path)
-    members["step.npy"] = checkpoint._npy_header(shape, dtype) + members["step.npy"][-8:]
+    members["step.npy"] = manifest.npy_header(shape, dtype) + members["step.npy"][-8:]
     assert f"'step' has the {problem} " in refusal(repack(path, members, seal=True))
 
 

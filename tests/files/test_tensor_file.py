@@ -303,30 +303,6 @@ def test_refuses_what_is_no_file_and_what_is_too_large(tmp_path):
         read_tensor(tmp_path / "large.pt")
 
 
-def mutated(content: bytes, chance: random.Random) -> bytes:
-    """`content` with one to four bytes, runs or numbers changed, moved, doubled or lost."""
-    content = bytearray(content)
-    for _ in range(chance.randint(1, 4)):
-        at, length = chance.randrange(len(content)), chance.choice((1, 1, 2, 4, 8, 30))
-        piece = bytes(content[at : at + length])
-        new = chance.choice(
-            (
-                chance.randbytes(length),
-                b"\xff" * length,
-                bytes(length),
-                piece * 2,
-                b"",
-                b"(",
-                b"R",
-                b"Q",
-            )
-        )
-        content[at : at + len(new) if chance.random() < 0.7 else at + length] = new
-        if not content:
-            break
-    return bytes(content)
-
-
 @pytest.mark.slow
 def test_mutated_files_are_read_or_refused(tmp_path):
     """Reading must not need luck: it is given 20,000 damaged files.
@@ -341,9 +317,9 @@ def test_mutated_files_are_read_or_refused(tmp_path):
         rebuilt(storage("HalfStorage", 24)),
     ]
     makers = [
-        lambda body: mutated(legacy(body), chance),
-        lambda body: mutated(tensor_zip(body), chance),
-        lambda body: tensor_zip(mutated(body, chance)),
+        lambda body: hostile.mutated(legacy(body), chance),
+        lambda body: hostile.mutated(tensor_zip(body), chance),
+        lambda body: tensor_zip(hostile.mutated(body, chance)),
     ]
     path = tmp_path / "tensor.pt"
     for _ in range(count):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from adf.files.image_file import LUMA, read_image, read_labels
 from adf.files.tiff_pixels import _unpacked
+from adf.files.tiff_tags import FACTORS
 
 RNG = np.random.default_rng(0)
 WORDS = RNG.integers(0, 65536, (37, 53), np.uint16)
@@ -50,7 +51,7 @@ def raw(data: bytes, size=(53, 37), bits=8, order="<", drop=(), big=False, **tag
     for code, (kind, *values) in sorted(content.items()):
         if code in drop:
             continue
-        letter = {1: "B", 3: "H", 4: "I"}[kind]
+        letter = {1: "B", 2: "B", 3: "H", 4: "I"}[kind]
         value = struct.pack(f"{order}{len(values)}{letter}", *values)
         if len(value) > 4:
             place = struct.pack(order + "I", len(file))
@@ -410,6 +411,14 @@ def test_channels_that_are_no_colours_are_refused_by_name(tmp_path, name):
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_not_understood_or_not_whole_is_refused(tmp_path, name):
     refuse(tmp_path, *WRONG[name])
+
+
+@pytest.mark.parametrize("code", sorted(FACTORS))
+@pytest.mark.parametrize("value", [(4, *[2**32 - 1] * 40), (2, 65, 0)], ids=["a list", "a text"])
+def test_a_size_that_is_no_number_is_refused_before_anything_is_multiplied(tmp_path, code, value):
+    """As often as the height is large, Python would repeat it: that took all memory there is."""
+    content = raw(BYTES.tobytes(), (53, 2**32 - 1), **{f"t{code}": value})
+    refuse(tmp_path, content, f"one number in tag {code}")
 
 
 def test_what_a_file_says_is_printed_in_one_line(tmp_path):

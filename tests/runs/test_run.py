@@ -197,8 +197,10 @@ def test_a_run_of_before_keeps_its_normalisation(tmp_path):
 
 # One set of images
 
+EIGHT = range(8)
 
-def pictures(folder, numbers=range(8), split="train", grey=0.0, label=1):
+
+def pictures(folder, numbers=EIGHT, split="train", grey=0.0, label=1):
     for kind in ("images", "labels"):
         (folder / split / kind).mkdir(parents=True, exist_ok=True)
     for i in numbers:
