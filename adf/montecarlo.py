@@ -102,7 +102,7 @@ def sampled(segmenter, images, samples=16, rng=0, patterns="independent"):
 def sampled_output(network, x, samples=16, rng=0, patterns="independent"):
     """Moments of a network's output for x (N, C, H, W), from `samples` noisy copies -> Gaussian.
 
-    The copies go through the network as point masses. patterns says what their noise is, of the
+    The copies go through the network as point masses. `patterns` says what their noise is, of the
     variances of x in either case, and either variance is unbiased where the network is linear:
 
         independent  Gaussian; the variance is that over the copies, with the divisor samples - 1.
@@ -115,26 +115,28 @@ def sampled_output(network, x, samples=16, rng=0, patterns="independent"):
                      of one channel, mean and variance of a linear network are exact; beyond, pixels
                      of one colour meet with random signs.
 
-    rng: a seed or a generator. The result does not depend on the number of threads. Raises
-    ValueError on a point mass, on fewer than 2 samples and on orthogonal ones of another number.
+    rng: a seed or a generator. No result depends on the number of threads. Raises ValueError on a
+    point mass, on fewer than 2 samples and on orthogonal ones of another number.
     """
     if x.var is None or samples < 2:
         raise ValueError(f"montecarlo.sampled expects noise and 2 samples or more, got {samples}")
-    std = np.sqrt(to_host(x.var))
     noise = _noise(patterns, x.mean.shape, samples, default_rng(rng))
+    mean, var = _central(_outputs(network, x, noise), (2,), 1)
+    var = var if patterns == "orthogonal" else var * samples / (samples - 1)
+    return Gaussian(*(xp.asarray(field.astype(x.mean.dtype)) for field in (mean, var)))
 
-    # A few copies at a time are drawn, in order, and pushed, by any thread.
+
+def _outputs(network, x, noise):
+    """The output (1, N, ...) of one copy of x after the other, float64, on the host."""
+    std = np.sqrt(to_host(x.var))
+
     def push(n):
         copy = Gaussian(x.mean + xp.asarray((std * n).astype(std.dtype)))
         return to_host(network.predict(copy).mean)[None].astype("float64")
 
-    def outputs():
-        while copies := list(itertools.islice(noise, COPIES)):
-            yield from map_ordered(push, copies)
-
-    mean, var = _central(outputs(), (2,), 1)
-    var = var if patterns == "orthogonal" else var * samples / (samples - 1)
-    return Gaussian(*(xp.asarray(field.astype(std.dtype)) for field in (mean, var)))
+    # A few copies at a time are drawn, in order, and pushed, by any thread.
+    while copies := list(itertools.islice(noise, COPIES)):
+        yield from map_ordered(push, copies)
 
 
 def _noise(patterns, shape, samples, rng):
