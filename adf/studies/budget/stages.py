@@ -81,7 +81,7 @@ def measure(network, x, samples=256, rng=0):
     # `fold` goes through the network once; the walk collects the stages on the way.
     with tqdm(total=_count(network), unit=" layers", desc="budget") as bar:
         walk = Walk(default_rng(rng), bar)
-        signal = Signal(x, x, normal(_on_host(x), samples, walk.rng, x.mean.dtype))
+        signal = Signal(x, x, normal(on_host(x), samples, walk.rng, x.mean.dtype))
         fold(network, signal, walk.leaf, walk.join)
     return walk.stages
 
@@ -125,10 +125,10 @@ class Walk:
         incoming = [moments(s) for s in samples]
         closed, closed_plain = (_closed_form(f, incoming, samples) for f in (apply, apply_plain))
         rest = (*self._sampled(apply, samples, incoming), true.var)
-        variances = _on_host(by_plain).var, closed_plain, closed_plain, *rest
-        without = Stage(layer, _on_host(by_plain), true, _factors(*variances))
-        variances = _on_host(adf).var, closed, closed_plain, *rest
-        self.stages.append(Stage(layer, _on_host(adf), true, _factors(*variances), without))
+        variances = on_host(by_plain).var, closed_plain, closed_plain, *rest
+        without = Stage(layer, on_host(by_plain), true, _factors(*variances))
+        variances = on_host(adf).var, closed, closed_plain, *rest
+        self.stages.append(Stage(layer, on_host(adf), true, _factors(*variances), without))
         self.bar.update()
         return Signal(adf, by_plain, points)
 
@@ -151,7 +151,7 @@ def _closed_form(apply, incoming, samples):
         Gaussian(*(xp.asarray(field[None].astype(s.dtype)) for field in m))
         for m, s in zip(incoming, samples, strict=True)
     ]
-    return _on_host(apply(given)).var
+    return on_host(apply(given)).var
 
 
 def _factors(adf, closed, closed_plain, product, shuffled, true):
@@ -209,7 +209,7 @@ def shuffled(samples, rng):
     return out.reshape(samples.shape)
 
 
-def _on_host(x):
+def on_host(x):
     """A Gaussian (1, C, H, W) as (C, H, W) in float64 on the host."""
     return Gaussian(*(to_host(field)[0].astype("float64") for field in x))
 
