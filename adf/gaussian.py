@@ -39,25 +39,3 @@ class Gaussian(NamedTuple):
     def map(self, function):
         """Applies the function to mean and to var; a variance that is None stays None."""
         return Gaussian(function(self.mean), None if self.var is None else function(self.var))
-
-
-def normalise(images):
-    """Mean 0 and standard deviation 1 for every image, in float64.
-
-    images: (N, C, H, W), or one image (C, H, W) or (H, W); all its channels share mean and
-    standard deviation. So 8-bit, 16-bit and float images look
-    alike to a network, and a noise variance means the same for all: it is in units of the image's
-    own variance. A constant image becomes zeros; no finite image overflows, since it is scaled
-    first. NumPy and CuPy arrays stay what they are.
-    """
-    axes = tuple(range(max(0, images.ndim - 3), images.ndim))
-    x = images.astype("float64")
-    x = x / _nonzero(abs(x).max(axis=axes, keepdims=True))
-    x = x - x.min(axis=axes, keepdims=True)  # exactly 0 where the image is constant
-    x = x - x.mean(axis=axes, keepdims=True)
-    return x / _nonzero(x.std(axis=axes, keepdims=True))
-
-
-def _nonzero(scale):
-    """The scale, or 1 where it is 0."""
-    return scale + (scale == 0)

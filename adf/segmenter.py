@@ -12,8 +12,9 @@ from .dirichlet import (
     log_softmax,
     xlogx,
 )
-from .gaussian import Gaussian, normalise
+from .gaussian import Gaussian
 from .layers.checks import check_classes, check_images, check_input, check_segmenter
+from .normalisation import normalise
 
 
 class Prediction(NamedTuple):
@@ -31,8 +32,8 @@ class Segmenter:
 
     network: a Layer from (N, C, H, W) to logits (N, K, H, W). noise_var: the variance (not the
     standard deviation) of the noise on every pixel of the normalised image, whose own variance is
-    1; None runs the ordinary deterministic network: point masses, softmax,
-    cross-entropy. raw_c: initial c1 and c2 of the head, before the softplus.
+    about 1; None runs the ordinary deterministic network: point masses, softmax, cross-entropy.
+    raw_c: initial c1 and c2 of the head, before the softplus. normalisation: see `normalise`.
 
     The loss is (1 - w) (-log E[p_label]) + w (-log Dir(y; alpha)) with w = density_weight.   (7.17)
     At w = 1 it is that of Gast & Roth: the density at the label smoothed by label_smoothing (see
@@ -41,17 +42,19 @@ class Segmenter:
     the strength, of which the label says nothing. At w = 0 the strength does not learn. `adf train`
     has defaults of its own, chosen on validation images (runs/settings.py).
     Raises ValueError on a negative noise_var, a label_smoothing outside (0, 1), a density_weight
-    outside [0, 1] and a raw_c outside [-30, 30].
+    outside [0, 1], a raw_c outside [-30, 30] and another normalisation.
     """
 
     def __init__(
-        self, network, noise_var=1e-3, *, label_smoothing=1e-2, density_weight=1.0, raw_c=-3.0
-    ):
-        check_segmenter(noise_var, label_smoothing, density_weight)
+        self, network, noise_var=1e-3, *, label_smoothing=1e-2, density_weight=1.0, raw_c=-3.0,
+        normalisation="robust",
+    ):  # fmt: skip
+        check_segmenter(noise_var, label_smoothing, density_weight, normalisation)
         self.network = network
         self.noise_var = noise_var
         self.label_smoothing = label_smoothing
         self.density_weight = density_weight
+        self.normalisation = normalisation
         self.head = None if noise_var is None else DirichletHead(raw_c)
 
     def parameters(self):
@@ -68,7 +71,7 @@ class Segmenter:
 
     def normalised(self, images):
         """The same for some images of a batch that was checked as a whole."""
-        x = normalise(images)
+        x = normalise(images, self.normalisation)
         parameters = self.network.parameters()
         x = x.astype(parameters[0].value.dtype if parameters else "float32")
         return Gaussian(x, None if self.noise_var is None else xp.full_like(x, self.noise_var))

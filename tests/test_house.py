@@ -49,7 +49,7 @@ def imports(path):
 FLOORS = [
     {"backend", "files"},
     {"engine"},
-    {"gaussian"},
+    {"gaussian", "normalisation"},
     {"moments", "data", "montecarlo", "figures"},
     {"layers"},
     {"models", "dirichlet", "gradients"},

@@ -7,7 +7,6 @@ from scipy.stats import dirichlet
 import adf
 from adf.backend import to_host, xp
 from adf.engine.micro_batches import replicate
-from adf.gaussian import normalise
 from adf.runs import Settings
 from adf.training import MICRO_BATCH_WITHOUT_NORM
 
@@ -308,21 +307,6 @@ def test_the_answer_for_an_image_does_not_depend_on_its_neighbours():
     model, images = segmenter(), batch(5)[0]
     together, alone = adf.predict(model, images), adf.predict(model, images[2:3])
     assert all(np.array_equal(a[2:3], b) for a, b in zip(together, alone, strict=True))
-
-
-def test_normalise():
-    rng = np.random.default_rng(0)
-    images = xp.asarray(rng.normal(5, 3, (3, 2, 8, 9)))
-    x = normalise(images)
-    np.testing.assert_allclose(to_host(x.mean(axis=(1, 2, 3))), 0, atol=1e-12)
-    np.testing.assert_allclose(to_host(x.std(axis=(1, 2, 3))), 1, rtol=1e-12)
-    assert bool((normalise(images[1]) == x[1]).all()) and bool(
-        (normalise(images[:, :1])[1, 0] == normalise(images[1, 0])).all()
-    )
-    for constant in (0, 7, 0.1, 5e-324, -1e-320, 1.7e308):
-        assert bool((normalise(xp.full((1, 1, 7, 7), constant)) == 0).all())
-    extremes = xp.asarray([-1.7e308, 1.7e308]).reshape(1, 1, 1, 2)
-    assert to_host(normalise(extremes)).ravel().tolist() == [-1, 1]
 
 
 @pytest.mark.parametrize(

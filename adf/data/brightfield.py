@@ -1,4 +1,4 @@
-"""How a brightfield microscope shows a body: a contour of greys over depth, the light, the camera.
+"""How a brightfield microscope shows a body: a contour of greys over depth, slanting light.
 
 A convex body is its support function h(u) = max of p.u over its points p, sampled at 32 directions
 u. The signed distance of a pixel p to the contour (positive inside: the depth) is then min over u
@@ -10,14 +10,14 @@ Lengths are pixels of a 128 x 128 image, greys are standard deviations of an ima
 
 import numpy as np
 
-SIZE = 128  # px, of a side of an image
+from .camera import PIXELS, SIZE, smooth
+
 MARGIN = 22  # px outside a contour at which the widest halo has faded
 # px of depth between two entries of a curve: the steepest rim changes by 0.1 from one to the next.
 STEP = 1 / 16
 # With 32 directions a circle of radius 24 is true to 0.12 px.
 DIRECTIONS = np.arange(32, dtype=np.float32) * np.float32(np.pi / 16)
 NORMALS = np.stack([np.cos(DIRECTIONS), np.sin(DIRECTIONS)], axis=1)  # (32, 2): x and y of each u
-PIXELS = np.arange(SIZE, dtype=np.float32)  # the coordinates of rows and of columns
 DEPTHS = np.arange(-MARGIN, SIZE / 2, STEP, dtype=np.float32)  # px, of the entries of a curve
 
 
@@ -69,12 +69,12 @@ def _bell(x, below, above):
     return np.exp(-0.5 * np.square(x / np.where(x < 0, np.float32(below), np.float32(above))))
 
 
-def contour(halo, reach, rim, width, line, shade, fade, fill, blur):
+def contour(halo, reach, rim, width, line, shade, fade, fill, blur, wide=1):
     """Two curves over DEPTHS: the grey of a contour in even light, and what slanting light adds.
 
     The second curve is added on the far side. From outside in there are a bright halo that reaches
     out, a dark rim, a thin bright line, a shade that fades, and a fill. Depth 0 lies where the halo
-    turns into the rim: there the published masks and boxes have their border. Blur is 1 in focus;
+    turns into the rim. `wide` stretches the bright line inwards. Blur is 1 in focus;
     more of it stretches the widths, and at 1.4 the border lies about 1 px further inside (measured
     on boxes). A negative line or shade means none.
     """
@@ -82,7 +82,7 @@ def contour(halo, reach, rim, width, line, shade, fade, fill, blur):
     inside = 1 / (1 + np.exp(np.minimum((2 - x) / 0.5, 80)))
     halo = halo * _bell(x + 2.6, reach, 1.3)
     rim = -rim * _bell(x - 1.7, width, width)
-    line = max(line, 0) * _bell(x - 4.2, 0.9, 1.1)
+    line = max(line, 0) * _bell(x - 3.2 - wide, 0.9, 1.1 * wide)
     shade = -max(shade, 0) * inside * _bell(x - 5.5, 9, fade)
     even = halo + rim + line + shade + fill * inside
     # Measured: the rim is deeper on one side, the shade on the other.
@@ -92,48 +92,18 @@ def contour(halo, reach, rim, width, line, shade, fade, fill, blur):
     return (fading * even).astype(np.float32), (fading * slant).astype(np.float32)
 
 
-def _outer(high, wide):
-    """Sum over k of the outer products of high[k] and wide[k].
-
-    It does without BLAS, whose last bit depends on its number of threads.
-    """
-    return np.einsum("ky,kx->yx", high, wide)
-
-
-def smooth(rng, waves):
-    """A random field of standard deviation about 1 with a number of waves across the image."""
-    x = (PIXELS + 0.5) * (waves / SIZE) - np.arange(-1, waves + 2, dtype=np.float32)[:, None]
-    basis = np.exp(-1.2 * np.square(x))
-    basis /= np.sqrt(np.square(basis).sum(axis=0))
-    heights = rng.standard_normal((waves + 3, waves + 3), dtype=np.float32)
-    return _outer(basis, _outer(heights, basis))
-
-
-def blobs(items):
-    """The sum of Gaussian blobs (x, y, width along x, width along y, grey)."""
-    x, y, wide, high, grey = np.array(items, np.float32).reshape(-1, 5, 1).swapaxes(0, 1)
-    along_y = grey * np.exp(-0.5 * np.square((PIXELS - y) / high))
-    along_x = np.exp(-0.5 * np.square((PIXELS - x) / wide))
-    return _outer(along_y, along_x)
-
-
-def camera_noise(rng):
-    """Noise of standard deviation 1, correlated between neighbours by 0.2 to 0.55.
-
-    A resize leaves such a correlation (0.45 measured).
-    """
-    noise = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
-    side = np.float32(rng.uniform(0.1, 0.33))
-    noise[1:-1] = noise[1:-1] + side * (noise[:-2] + noise[2:])
-    noise[:, 1:-1] = noise[:, 1:-1] + side * (noise[:, :-2] + noise[:, 2:])
-    return noise / (1 + 2 * side * side)
+def look(rng, ranges, blur):
+    """The curves of a contour whose numbers are drawn from these ranges, by name."""
+    # The mean of two uniform numbers lies near the middle of their range more often.
+    drawn = {name: rng.uniform(*span, 2).mean() for name, span in ranges.items()}
+    return contour(**drawn, blur=blur)
 
 
 class Slide:
     """An image in the making: its greys, its labels, and the depth of each pixel.
 
     The depth of a pixel is the largest of its depths in all objects drawn so far. All objects share
-    the direction and slant of the light, an unevenness of contours and a texture.
+    the direction and slant of the light, an unevenness of contours, a texture, and an annotator.
     """
 
     def __init__(self, rng):
@@ -145,6 +115,9 @@ class Slide:
         self.light = slant * turn([1, 0], rng.uniform(0, 2 * np.pi)).astype(np.float32)
         self.unevenness = rng.uniform(0, 0.6) * smooth(rng, 12)  # px
         self.texture = smooth(rng, 40)
+        # Annotators draw the border along the outer edge of the dark rim (depth 0) or through its
+        # middle (1.7); published masks of one data set do both.
+        self.border = rng.uniform(0.4, 1.1)  # px
 
     def draw(self, bodies, label, curves, grain):
         """Draws the union of bodies as one object.
@@ -153,22 +126,38 @@ class Slide:
         grain: how much of the texture shows inside the object.
         """
         area = window(bodies, MARGIN)
-        rows, columns = area
-        depth = depth_of(bodies, rows, columns) + self.unevenness[area]
+        depth = depth_of(bodies, *area) + self.unevenness[area]
         # Pressed flat: 0.6 px stay between its contour and those of earlier objects.
         depth = np.minimum(depth, -0.6 - self.depth[area])
+        self.grey[area] += self._lit(bodies[0], area, depth, curves)
+        # The texture sets in between 2 and 4 px below the contour.
+        self.grey[area] += np.float32(grain) * self.texture[area] * np.clip(depth / 2 - 1, 0, 1)
+        self.labels[area][depth > self.border] = label
+        self.depth[area] = np.maximum(self.depth[area], depth)
+
+    def add(self, bodies, curves, visible, smears):
+        """Adds the contour of a union of bodies where it is visible, (128, 128) of 0 to 1.
+
+        smears, (128, 128), are greys inside. It is no object: it has no label, and others are
+        drawn over it.
+        """
+        area = window(bodies, MARGIN)
+        depth = depth_of(bodies, *area) + self.unevenness[area]
+        ghost = self._lit(bodies[0], area, depth, curves)
+        ghost += smears[area] * np.clip(depth / 2 - 1, 0, 1)
+        self.grey[area] += visible[area] * ghost
+
+    def _lit(self, body, area, depth, curves):
+        """The greys of a contour at these depths, in the light that all objects share."""
+        rows, columns = area
         index = np.clip((depth + MARGIN) / STEP, 0, DEPTHS.size - 1).astype(np.intp)
-        # How far a pixel lies on the far side of the first body, 1 at the contour, times the slant.
-        x, y, h = bodies[0]
+        # How far a pixel lies on the far side of the body, 1 at the contour, times the slant.
+        x, y, h = body
         light = self.light / h.mean()
         across = light[0] * (PIXELS[columns] - np.float32(x))
         far = across + light[1] * (PIXELS[rows, None] - np.float32(y))
         even, slant = curves
-        self.grey[area] += even[index] + far * slant[index]
-        # The texture sets in between 2 and 4 px below the contour.
-        self.grey[area] += np.float32(grain) * self.texture[area] * np.clip(depth / 2 - 1, 0, 1)
-        self.labels[area][depth > 0] = label
-        self.depth[area] = np.maximum(self.depth[area], depth)
+        return even[index] + far * slant[index]
 
     def room(self, body):
         """The share of a body's pixels in the image that is still free.

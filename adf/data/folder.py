@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files.image_file import read_image, read_labels
-from ..gaussian import normalise
+from ..normalisation import normalise
 from .sample import SPLITS, Sample
 
 # Files and folders that file managers leave beside images, in lower case. Hidden ones need no list.
@@ -88,7 +88,7 @@ def _files(folder: Path) -> dict[str, Path]:
 def _read_sample(path: Path, labels_path: Path | None, classes: int | None) -> Sample:
     image = read_image(path)
     labels = None if labels_path is None else _read_labels(labels_path, image.shape, classes)
-    return Sample(path.stem, normalise(image).astype(np.float32), labels, None, None)
+    return Sample(path.stem, normalise(image, "standard").astype(np.float32), labels, None, None)
 
 
 def _read_labels(path: Path, shape: tuple[int, int], classes: int | None) -> np.ndarray:

@@ -39,6 +39,8 @@ def changed(before, now):
     """What differs between two fingerprints, in words; empty where nothing does."""
     if before == now:
         return ""
+    if "name" in before and before["name"] == now.get("name"):
+        return "images of another generator"
     if before.keys() != now.keys():
         return "another kind of data"
     if before.get("number") != now.get("number"):

@@ -83,7 +83,7 @@ class Synthetic:
 
     def fingerprint(self):
         """By what the training images are known again: a dict that JSON holds."""
-        return {"name": "synthetic"}
+        return {"name": "synthetic", "generator": synthetic.VERSION}
 
     def validation(self, seed):
         return _draw(HELD_OUT, VALIDATION + seed)
@@ -156,7 +156,8 @@ class SyntheticSet(Finite):
         return [s._replace(trained_on=True) for s in samples] if serves_twice else samples
 
     def fingerprint(self):
-        return {"name": self.name}  # which says all, and costs no drawing
+        # That says all, and costs no drawing.
+        return {"name": self.name, "generator": synthetic.VERSION}
 
 
 class YeastFolder(Finite):

@@ -8,32 +8,17 @@ standard deviations of an image. The optics are in brightfield.py.
 
 import numpy as np
 
-from ..gaussian import normalise
-from .brightfield import (
-    DIRECTIONS,
-    SIZE,
-    Slide,
-    blobs,
-    camera_noise,
-    contour,
-    depth_of,
-    ellipse,
-    hull,
-    smooth,
-    turn,
-    window,
-)
+from ..normalisation import normalise
+from .brightfield import DIRECTIONS, Slide, depth_of, ellipse, hull, look, turn, window
+from .camera import SIZE, blobs, break_some, photograph, photograph_nothing
+from .pillars import draw_ghost, draw_traps
 
-TRAP = 1  # in the labels, where 0 is background
 CELL = 2  # in the labels
+VERSION = 2  # of the generator; raised when a seed draws another image than before
 
 # Contours are drawn from these ranges, their middle more often; the names are the arguments of
 # brightfield.contour. Measured: halo 0.6 to 2.9, reach 4, rim 0.9 to 4.4, width 1.1, line of traps
 # -0.2 to 2, shade 1 to 2.5 and 0.3 to 1.
-TRAP_LOOK = {
-    "halo": (0.3, 2.8), "reach": (2.5, 6.5), "rim": (0.5, 4.3), "width": (0.8, 1.6),
-    "line": (-0.8, 2.4), "shade": (0.3, 3.2), "fade": (2, 5), "fill": (-0.6, 0.6),
-}  # fmt: skip
 CELL_LOOK = {
     "halo": (0.1, 2.4), "reach": (1.5, 5.5), "rim": (0.4, 3.4), "width": (0.8, 1.6),
     "line": (-3, 1.5), "shade": (-0.4, 1.8), "fade": (2, 6), "fill": (-0.9, 0.8),
@@ -56,105 +41,27 @@ def generate(count, seed=0, start=0):
     images = np.empty((count, 1, SIZE, SIZE), np.float32)
     labels = np.empty((count, SIZE, SIZE), np.uint8)
     for i in range(count):
-        images[i, 0], labels[i] = _photograph(np.random.default_rng((seed, start + i)))
+        images[i, 0], labels[i] = _image(np.random.default_rng((seed, start + i)))
     return images, labels
 
 
-def _photograph(rng):
-    """One image and its labels: what is on the slide, the light, the camera."""
+def _image(rng):
+    """One image and its labels: what is on the slide, and what the camera makes of it."""
     slide = Slide(rng)
-    blur = np.exp(rng.normal(0.05, 0.22))
     spots = _dirt(rng)
-    gap = _draw_traps(rng, slide, blur)
-    spots += _draw_cells(rng, slide, blur, gap)
-    image = slide.grey + blobs(spots)
-    # A focus on the other side makes bright rims and dark halos.
-    if rng.random() < 0.1:
-        image = -image
-    # First the contrast, then the brightness changes slowly across the image.
-    image = image * (1 + rng.uniform(0, 0.15) * smooth(rng, 3))
-    image = normalise(image + rng.uniform(0, 0.6) ** 2 * smooth(rng, rng.integers(2, 5)))
-    image = image + rng.uniform(-0.12, 0.12) * image * np.abs(image)  # gamma
-    noise = 0.03 * np.exp(rng.uniform(0, 2)) * camera_noise(rng)  # 0.07 to 0.10 measured
-    return normalise(normalise(image) + noise), slide.labels
-
-
-def _look(rng, ranges, blur):
-    """The curves of a contour whose numbers are drawn from one of the tables above."""
-    # The mean of two uniform numbers lies near the middle of their range more often.
-    drawn = {name: rng.uniform(*span, 2).mean() for name, span in ranges.items()}
-    return contour(**drawn, blur=blur)
-
-
-def _teardrop(rng):
-    """A pillar at scale 1 with a narrow top and a wide base with a blunt tip.
-
-    It is given as polygons and the radius of their corners.
-    """
-    top = rng.uniform(0, 4)
-    wide = rng.uniform(11.5, 14.5)
-    low = rng.uniform(5, 14)
-    # The flanks: half the width over y, from the top at -23.5 down to low.
-    t = np.linspace(0, 1, 7) ** 2
-    half = top + (wide - top) * t ** rng.uniform(0.4, 0.8)
-    y = -23.5 + (low + 23.5) * t
-    base = [
-        (rng.uniform(-0.95, -0.7) * wide, 18),
-        (rng.uniform(-4, 4), 24),
-        (rng.uniform(0.7, 0.95) * wide, 18),
-    ]
-    outline = np.concatenate([np.stack([half, y], 1), np.stack([-half, y], 1), base])
-    return [outline], rng.uniform(2.5, 6)
-
-
-def _angle_iron(rng):
-    """A pillar at scale 1 that is an upright bar with a foot at one end.
-
-    It is given as polygons and the radius of their corners.
-    """
-    high = rng.uniform(22, 30)
-    thick = rng.uniform(2, 6)
-    foot = rng.uniform(12, 24) * rng.choice((-1, 1))
-    bar = [(-thick, -high), (thick, -high), (thick, high), (-thick, high)]
-    sole = [(0, high - 2 * thick), (foot, high - 2 * thick), (foot, high), (0, high)]
-    end = 1 if rng.random() < 0.85 else -1  # mostly the lower one
-    return [np.array(bar), np.array(sole) * (1, end)], rng.uniform(1.5, 4)
-
-
-def _pillar(rng):
-    """Polygons of a pillar at scale 1, the radius of their corners, half the distance of a pair."""
-    if rng.random() < 0.7:
-        return *_teardrop(rng), 24
-    apart = rng.uniform(17, 26)
-    return *_angle_iron(rng), apart
-
-
-def _draw_traps(rng, slide, blur):
-    """Draws a pair of pillars in the lower half, or one, or none.
-
-    Returns the top of the gap between them.
-    """
-    polygons, radius, apart = _pillar(rng)
-    scale = np.clip(rng.normal(1, 0.12), 0.75, 1.25)
-    tilt = rng.normal(0, 0.05 if rng.random() < 0.9 else 0.3)
-    x = rng.normal(62, 6)
-    y = rng.normal(95, 7)
-    apart = apart * scale * rng.uniform(0.9, 1.2)
-    curves = _look(rng, TRAP_LOOK, blur)
-    grain = rng.choice([0.03, 0.1, 0.35])
-    # Both pillars are there in 84 %, only the left or only the right in 6 % each, none in 4 %.
-    presence = rng.random()
-    for side in (-1,) * (presence < 0.9) + (1,) * (0.06 < presence < 0.96):
-        dx, dy = turn((side * apart, rng.normal(0, 1)), tilt)
-        own_tilt = tilt + rng.normal(0, 0.03)
-        # The right pillar mirrors the left; the corners of each are moved at random.
-        bodies = []
-        for points in polygons:
-            points = points * (-side, 1) + rng.normal(0, 0.5, points.shape)
-            support = hull(turn(scale * points, own_tilt), radius * scale)
-            bodies.append((x + dx, y + dy, support))
-        slide.draw(bodies, TRAP, curves, grain)
-    return x, y - 27 * scale
+    # One field in 16 is empty but for dirt; one in 16 has a ghost, in front of which others lie.
+    is_empty = rng.random() < 0.06
+    if not is_empty and rng.random() < 0.06:
+        body = (*rng.uniform(0, SIZE, 2), _outline(rng, rng.uniform(14, 24)))
+        draw_ghost(rng, slide, [body])
+    if not is_empty:
+        blur = np.exp(rng.normal(0.05, 0.22))
+        gap = draw_traps(rng, slide, blur)
+        spots += _draw_cells(rng, slide, blur, gap)
+    take = photograph_nothing if is_empty else photograph
+    image = take(rng, slide.grey + blobs(spots))
+    break_some(rng, image, slide.labels)
+    return normalise(image, "standard"), slide.labels
 
 
 def _outline(rng, radius):
@@ -223,7 +130,7 @@ def _draw_cell(rng, slide, blur, body, radius):
         bud = radius * rng.uniform(0.3, 0.6)
         bodies.append((*_around(rng, x, y, radius + 0.6 * bud), _outline(rng, bud)))
     blur = 1.5 if fuzzy else blur * np.exp(rng.normal(0, 0.2))
-    even, slant = _look(rng, FUZZY_LOOK if fuzzy else CELL_LOOK, blur)
+    even, slant = look(rng, FUZZY_LOOK if fuzzy else CELL_LOOK, blur)
     # A few cells lie on the other side of the focus; their greys are inverted.
     sign = 1 if rng.random() < 0.94 else -1
     slide.draw(bodies, CELL, (sign * even, sign * slant), rng.choice([0.03, 0.15, 0.35]))

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..files.image_file import read_image, resize
 from ..files.tensor_file import read_tensor
-from ..gaussian import normalise
+from ..normalisation import normalise
 from .sample import SPLITS, Sample
 
 CLASS_OF = np.array([0, 1, 2, 2])  # published class -> background, trap, cell
@@ -103,7 +103,7 @@ def _read_sample(path: Path, annotations: dict[str, dict[str, Path]], size: int)
     boxes = boxes_file and _read_boxes(boxes_file, classes, shape, size)
     labels = labels_file and _read_labels(labels_file, classes, shape, size)
     # Normalised before the resize as well, for float32 cannot hold every image as it comes.
-    small = normalise(resize(normalise(image), (size, size)))
+    small = normalise(resize(normalise(image, "standard"), (size, size)), "standard")
     return Sample(path.stem, small.astype(np.float32), labels, boxes, classes)
 
 

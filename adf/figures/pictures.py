@@ -9,7 +9,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ..gaussian import normalise
+from ..normalisation import normalise
 
 # The colours of classes 0, 1, ...; a picture is not tinted where class 0 lies.
 CLASS_COLOURS = ("#BBBBBB", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
@@ -199,7 +199,7 @@ def _washed(image, labels):
 
 def _grey(image):
     """(H, W) of any range  -> (H, W, 3) from 0 to 1; the darkest and brightest 0.5 % saturate."""
-    image = normalise(image)  # so that nothing overflows
+    image = normalise(image, "standard")  # so that nothing overflows
     low, high = np.percentile(image, (0.5, 99.5))
     grey = np.clip((image - low) / (high - low), 0, 1) if high > low else np.full(image.shape, 0.5)
     return np.repeat(grey[..., None], 3, axis=-1)

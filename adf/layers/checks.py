@@ -6,6 +6,7 @@ import numbers
 from .. import backend
 from ..backend import as_array, to_host, xp
 from ..gaussian import FLOATS, Gaussian
+from ..normalisation import KINDS
 from .layer import Layer, Parameter
 from .paths import named
 
@@ -145,7 +146,7 @@ def check_layers(container, layers):
     return tuple(layers)
 
 
-def check_segmenter(noise_var, label_smoothing, density_weight):
+def check_segmenter(noise_var, label_smoothing, density_weight, normalisation):
     """Raises ValueError on settings of a Segmenter that mean nothing."""
     if noise_var is not None and not 0 <= noise_var < float("inf"):
         raise ValueError(
@@ -156,8 +157,13 @@ def check_segmenter(noise_var, label_smoothing, density_weight):
             f"Segmenter expects a label_smoothing between 0 and 1, got {label_smoothing!r}: at 0 "
             "the target lies on the border of the simplex, where the density is infinite or 0"
         )
+    # The weight of one of two losses, and by which pixels images are scaled.
     if not 0 <= density_weight <= 1:
         raise ValueError(f"Segmenter expects a density_weight from 0 to 1, got {density_weight!r}")
+    if normalisation not in KINDS:
+        raise ValueError(
+            f"Segmenter expects a normalisation of {' or '.join(KINDS)}, got {normalisation!r}"
+        )
 
 
 def check_logits(network, classes):

@@ -19,7 +19,7 @@ from ..layers import Parameter
 from ..layers.paths import named
 from ..training import Adam, train_step
 from . import calibrating, log
-from .settings import Settings, shown
+from .settings import BEFORE, Settings, shown
 from .state import check_numbers, check_shapes, describe, is_finite, restore, state
 
 EVERY_STEPS = 20  # a checkpoint is written so often,
@@ -307,7 +307,7 @@ def _claimed(folder, about, described):
     about = dict(about)
     step = about.pop("step", None)
     fingerprint = about.pop("fingerprint", None)
-    settings = Settings(**{"calibration_steps": 0} | about)  # there was none before it had a name
+    settings = Settings(**BEFORE | about)
     if type(step) is not int or not 0 <= step <= settings.all_steps:
         raise ValueError(f"expected a step from 0 to {settings.all_steps}, got {shown(step)}")
     if fingerprint is not None and not is_fingerprint(fingerprint):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..data.augment import SYMMETRIES
 from ..data.source import CLASS_NAMES
 from ..models import DeepLabV3Plus, UNet
+from ..normalisation import KINDS as NORMALISATIONS
 from ..segmenter import Segmenter
 
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
@@ -60,6 +61,10 @@ SYSTEMS = {
 }
 
 
+# What a run had whose checkpoint does not say so: these settings came later.
+BEFORE = {"normalisation": "standard", "calibration_steps": 0}
+
+
 def setting(default, help=None, kind=None, choices=None, bounds=None, optional=False):
     """A field of Settings.
 
@@ -89,10 +94,13 @@ class Settings:
     )
     class_names: tuple = setting(CLASS_NAMES)
     augment: str = setting("flip", "how images that come back change", choices=tuple(SYMMETRIES))
-    steps: int = setting(320, "of training", bounds=(1, 10**9))
+    steps: int = setting(400, "of training", bounds=(1, 10**9))
     batch_size: int = setting(8, "images a step", bounds=(1, 2**14))
     learning_rate: float = setting(1e-2, "its peak")
     noise_var: float | None = setting(1e-2, f"{NOISE_HELP}; unet-bn: none", optional=True)
+    normalisation: str = setting(
+        "robust", "by most pixels of an image, or by all", choices=NORMALISATIONS
+    )
     seed: int = setting(0, "of the weights, the images and their order", bounds=(0, 2**64 - 1))
     widths: tuple = setting((16, 32, 64, 128))
     label_smoothing: float = setting(1e-2)
@@ -146,6 +154,7 @@ class Settings:
             label_smoothing=self.label_smoothing,
             density_weight=self.density_weight,
             raw_c=self.raw_c,
+            normalisation=self.normalisation,
         )
 
     @property

@@ -11,6 +11,7 @@ import pytest
 from yeast_folder import write_sample
 
 from adf import runs
+from adf.data import synthetic
 from adf.data.sample import Sample, changed, fingerprint
 from adf.files import checkpoint
 from adf.files.lock import NAME, Lock
@@ -174,6 +175,7 @@ def test_what_another_wrote_since_is_not_written_over(tmp_path):
         ("widths", [2, 3]),
         ("raw_c", 0.0),
         ("calibration_steps", 5),
+        ("normalisation", "standard"),
     ],
 )
 def test_another_setting_is_refused(name, value, tmp_path):
@@ -181,6 +183,16 @@ def test_another_setting_is_refused(name, value, tmp_path):
     line = refused(folder, "was made with other settings", **{name: value})
     assert f"{name} " in line and f"(now {value!r})" in line
     runs.start(folder, TINY, resume=True)
+
+
+def test_a_run_of_before_keeps_its_normalisation(tmp_path):
+    folder = finished(tmp_path / "run")
+    arrays, about = checkpoint.load(folder / "checkpoint.npz")
+    assert runs.load(folder).segmenter.normalisation == about.pop("normalisation") == "robust"
+    checkpoint.save(folder / "checkpoint.npz", arrays, about)
+    assert runs.load(folder).segmenter.normalisation == "standard"
+    run, _ = runs.start(folder, {}, resume=True)
+    assert run.settings.normalisation == "standard"
 
 
 # One set of images
@@ -270,6 +282,13 @@ def test_a_fixed_synthetic_set_goes_by_its_name_and_is_not_drawn(
     folder = finished(tmp_path / "run", data="synthetic:5")
     runs.start(folder, {"data": same} if same else {}, resume=True)
     refused(folder, "other name|another kind", data=other)
+
+
+def test_a_generator_that_draws_other_images_is_refused(tmp_path, monkeypatch):
+    folder = finished(tmp_path / "run")
+    runs.start(folder, {}, resume=True)
+    monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
+    refused(folder, "images of another generator")
 
 
 def test_a_checkpoint_of_before_has_no_fingerprint_and_goes_on(tmp_path, nuclei):

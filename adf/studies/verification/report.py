@@ -135,6 +135,8 @@ def _moments(case, exact):
     """What the layer's moments are, in the words of column 9."""
     if case.law:
         return "approximate, see below"
+    if not case.is_exact:
+        return "learned"
     return "formula" if exact.var is None else "exact"
 
 
