@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 import adf
 from adf import Gaussian, montecarlo, runs
@@ -60,6 +61,16 @@ def test_a_rank_is_that_of_the_pixels_of_a_channel():
     assert rank_correlation(turned, true) == pytest.approx(0)
     assert math.isnan(rank_correlation(true[2:], true[2:]))
     assert math.isnan(rank_correlation(true[:, :, :2], true[:, :, :2]))
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6), (2, 1, 3)])
+def test_a_rank_is_the_mean_of_spearmans(shape):
+    rng = np.random.default_rng(0)
+    true = rng.integers(1, 9, shape).astype(float)  # with ties
+    true[:, 0, :2] = 1, 9
+    var = true + 3 * rng.random(shape)
+    expected = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(var, true, strict=True)]
+    assert rank_correlation(var, true) == pytest.approx(np.mean(expected))
 
 
 @pytest.mark.parametrize(
