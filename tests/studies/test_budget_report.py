@@ -180,7 +180,7 @@ def test_a_report_of_anyones_images(has_learned, tmp_path, monkeypatch):
         pixels = np.random.default_rng(i).integers(0, 255, (150, 21)).astype(np.uint8)
         np.save(tmp_path / "images" / f"{i}.npy", pixels)
     run = run_of(network(has_learned), tmp_path / "run")
-    (x,) = reporting.test_inputs(run, 1, str(tmp_path))
+    (x,) = reporting.middle_inputs(run, 1, str(tmp_path))
     assert x.mean.shape == x.var.shape == (1, 1, 128, 20)
     monkeypatch.setattr(reporting, "SIDE", 16)
     text, figures = reporting.report(run, 2, 8, str(tmp_path))

@@ -92,7 +92,7 @@ def report(run, images, samples, data=None):
     data: as of `open_source`. Raises ValueError on a point mass.
     """
     network = run.segmenter.network
-    inputs = test_inputs(run, images, data)
+    inputs = middle_inputs(run, images, data)
     budgets = [measure(network, x, samples) for x in inputs]
     found = rivals(network, inputs, budgets, samples)
     rows = summarise(budgets, samples)
@@ -125,7 +125,7 @@ def _tables(found, rows, without, samples):
     return text + LEARNED.format(learned=tables[0], plain=tables[1])
 
 
-def test_inputs(run, images, data=None):
+def middle_inputs(run, images, data=None):
     """The inputs of so many test images, each (1, 1, H, W): a whole image, or its middle."""
     source = open_source(data) if data else open_data(run, run.settings.data)
     multiple = getattr(run.segmenter.network, "multiple", 1)
