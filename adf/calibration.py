@@ -3,7 +3,7 @@
 Layer by layer ADF is right; but activations share their inputs, and what is taken for independent
 leaves the network with a small part of its variance. Two copies of an image with independent noise,
 pushed through as point masses, know better: half the squared difference of their outputs,
-d = (a - b)**2 / 2, is on average the true variance, of means and labels nothing need be known. So
+d = (a - b)**2 / 2, is on average the true variance, and it needs neither labels nor means. So
 layers/free_variance.py gives the linear layers weights u and r for the variance alone, and they
 learn as if a - b were N(0, 2 v): the loss of an output of variance v is (log v + d / v) / 2.
 

@@ -8,7 +8,7 @@ the diagonal says too little. So the form of the law stays, and its weights are 
     u = w**2 exp(log_gain),     r = w loading.
 
 Independence adds variances, perfect correlation adds standard deviations, and a layer lies between
-the two. With one common cause behind its inputs, Cov[x_i, x_j] = k_i k_j std_i std_j, this is exact
+the two. With one common cause behind its inputs, Cov[x_i, x_j] = k_i k_j std_i std_j, it is exact
 for loading = k, exp(log_gain) = 1 - k**2 (factor analysis); here both are learned from samples, for
 every output by itself: calibration.py. No variance is negative, no noise gives variance 0, c times
 the noise variance gives c times the variance, and a weight that is scaled, or 0, takes its share of
