@@ -167,6 +167,7 @@ def add_budget(commands):
     p.add_argument("--images", type=int, default=2, help="how many test images; default 2")
     samples = "of each image; default 256, which takes 2 GiB"
     p.add_argument("--samples", type=int, default=256, help=samples)
+    p.add_argument("--data", help=DATA_HELP + "; default: the run's data")
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default RUN")
     p.set_defaults(command=error_budget)
 
@@ -302,12 +303,13 @@ def error_budget(args):
             f"got {args.images} and {args.samples}"
         )
     check_writable(folder)
-    report, figure = budget_report(run, args.images, args.samples)
+    report, pictures = budget_report(run, args.images, args.samples, args.data)
     folder.mkdir(parents=True, exist_ok=True)
-    figures.save(figure, folder / "error_budget.png")
+    for name, figure in pictures.items():
+        figures.save(figure, folder / name)
     with atomic_write(folder / "error_budget.md") as file:
         file.write(report.encode())
-    print(f"look at {folder / 'error_budget.md'} and error_budget.png")
+    print(f"look at {folder / 'error_budget.md'} and {' and '.join(pictures)}")
     return 0
 
 

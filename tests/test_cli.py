@@ -108,6 +108,7 @@ def test_budget_writes_a_table_and_a_picture(trained, tmp_path):
     text = (tmp_path / "error_budget.md").read_text()
     assert " Conv2d, 3 x 128 x 128 |" in text and "--samples 4`" in text and "nan" not in text
     assert (tmp_path / "error_budget.png").stat().st_size > 10_000
+    assert (tmp_path / "error_budget_worth.png").stat().st_size > 10_000
 
 
 def pictures(folder):
@@ -487,6 +488,11 @@ def test_one_image_is_no_validation_and_train_says_so(tmp_path, capsys):
 )
 def test_budget_of_nothing_is_refused(options, trained, capsys):
     assert "expected --images of 1 or more" in refused(capsys, "budget", trained, *options)
+
+
+def test_budget_of_images_that_are_not_there_is_refused(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("adf.studies.budget.report.measure", lambda *_: pytest.fail("worked"))
+    assert "missing" in refused(capsys, "budget", trained, "--data", tmp_path / "missing")
 
 
 COMMANDS = {

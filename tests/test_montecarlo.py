@@ -198,23 +198,72 @@ def test_a_linear_network_is_predicted_alike_by_samples_and_by_adf(patterns):
     assert (sampled.labels == by_adf.labels).mean() > 0.9
 
 
-def test_orthogonal_patterns_leave_no_scatter_where_a_window_is_small():
-    """Windows of 3 x 3 in squares of 8 x 8: the products of two pixels' noises add up to 0.
+def scatter(model, x, samples, patterns, seed):
+    """log(variance / the exact one) of all outputs of a linear network."""
+    exact = to_host(model.predict(x).var)
+    return np.log(to_host(montecarlo.sampled_output(model, x, samples, seed, patterns).var) / exact)
 
-    But for the one pixel of a square whose sign never changes, all variances are exact.
+
+def linear_case(kernel, side=32):
+    x = np.random.default_rng(1).normal(size=(1, 1, side, side))
+    var = xp.asarray(np.random.default_rng(2).uniform(0.1, 0.3, x.shape))
+    return adf.Conv2d(1, 2, kernel, rng=1), Gaussian(xp.asarray(x), var)
+
+
+@pytest.mark.parametrize("samples, kernel", [(4, (1, 2)), (16, 3), (16, (3, 4)), (64, (8, 7))])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_orthogonal_patterns_are_exact_where_windows_are_small(samples, kernel, seed):
+    """No two pixels of a window have a colour: mean and variance are those of a linear law."""
+    model, x = linear_case(kernel)
+    y = montecarlo.sampled_output(model, x, samples, seed, "orthogonal")
+    exact = model.predict(x)
+    np.testing.assert_allclose(to_host(y.var), to_host(exact.var), rtol=1e-6)
+    np.testing.assert_allclose(to_host(y.mean), to_host(exact.mean), rtol=1e-6, atol=1e-6)
+    independent = scatter(model, x, samples, "independent", seed)
+    assert np.std(independent) > 0.8 * np.sqrt(2 / (samples - 1))
+
+
+@pytest.mark.parametrize("patterns", ["independent", "orthogonal"])
+def test_variances_are_unbiased_where_windows_are_large(patterns):
+    """Windows of 7 x 7, 4 and 16 samples: the mean of 200 seeds, within 6 standard errors."""
+    model, x = linear_case(7, side=8)
+    exact = to_host(model.predict(x).var)
+    for samples in (4, 16):
+        found = np.array(
+            [
+                to_host(montecarlo.sampled_output(model, x, samples, seed, patterns).var) / exact
+                for seed in range(200)
+            ]
+        )
+        error = found.std(axis=0) / np.sqrt(len(found))
+        assert (abs(found.mean(axis=0) - 1) < 6 * error).all(), samples
+
+
+def test_orthogonal_patterns_scatter_less_where_windows_are_larger():
+    """Of n pixels of equal weight, ordered pairs of one colour alone scatter: by 2 pairs / n**2.
+
+    81 pixels have 15 * 5 + 6 or 63 + 18: 15 colours make 6 * 6 * 5 + 9 * 5 * 4 pairs, 63 make 36.
     """
-    model = adf.Segmenter(adf.Conv2d(1, 2, 3, padding=1, rng=1), 0.2)
-    found = []
-    model.read = lambda logits: found.append(logits) or adf.Prediction(*[to_host(logits.var)] * 5)
-    images = np.random.default_rng(1).normal(size=(1, 1, 32, 32))
-    exact = to_host(model.network.predict(model.input(images)).var)
-    scatter = {}
-    for patterns in ("independent", "orthogonal"):
-        ratio = montecarlo.sampled(model, images, 64, 5, patterns).labels / exact
-        scatter[patterns] = np.std(np.log(ratio))
-        assert np.median(ratio) == pytest.approx(1, abs=0.1)
-    assert scatter["independent"] == pytest.approx(np.sqrt(2 / 63), rel=0.2)
-    assert scatter["orthogonal"] < 0.5 * scatter["independent"]
+    model, x = linear_case(9)
+    model.weight.value = xp.ones_like(model.weight.value)
+    x = Gaussian(x.mean, xp.full_like(x.var, 0.2))
+    for samples, pairs in ((16, 360), (64, 36)):
+        independent, orthogonal = (
+            np.mean([np.std(scatter(model, x, samples, patterns, seed)) for seed in range(4)])
+            for patterns in ("independent", "orthogonal")
+        )
+        assert independent == pytest.approx(np.sqrt(2 / (samples - 1)), rel=0.2)
+        assert orthogonal == pytest.approx(np.sqrt(2 * pairs) / 81, rel=0.2)
+
+
+def test_neither_threads_nor_batches_change_the_samples(monkeypatch):
+    model, images = segmenter(), one_image()
+    once = montecarlo.sampled(model, images, 16, 3)
+    monkeypatch.setenv("ADF_THREADS", "3")
+    monkeypatch.setattr(montecarlo, "COPIES", 5)
+    again = montecarlo.sampled(model, images, 16, 3)
+    for a, b in zip(once, again, strict=True):
+        assert (a == b).all()
 
 
 def test_samples_by_hand():

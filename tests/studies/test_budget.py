@@ -14,6 +14,7 @@ from adf import Gaussian
 from adf.backend import xp
 from adf.studies import budget
 from adf.studies.budget.figure import error_budget
+from adf.studies.budget.plain import learned, plain
 from adf.studies.budget.report import Row, summarise, table
 from adf.studies.budget.stages import Stage, moments
 
@@ -116,6 +117,55 @@ def test_the_books_balance():
     rows = summarise([stages, again])
     assert rows[0].name == "Conv2d, 4 x 8 x 8" and rows[0].low < rows[0].median < rows[0].high
     assert len(table(rows).splitlines()) == len(stages) + 2
+
+
+def learned_sum(log_gain, loading):
+    """The sum of a value and itself, by weights that were learned for its variance."""
+    total = adf.Conv2d(2, 1, 1, bias=False)
+    total.weight.value = xp.ones((1, 2, 1, 1))
+    total.log_gain = adf.Parameter(xp.full((1, 2, 1, 1), log_gain))
+    total.loading = adf.Parameter(xp.full((1, 2, 1, 1), loading))
+    return adf.Sequential(adf.Concat(adf.Identity(), adf.Identity()), total)
+
+
+@pytest.mark.parametrize("log_gain, loading", [(-20.0, 1.0), (math.log(2), 0.0)])
+def test_learned_weights_make_up_for_dependence(log_gain, loading):
+    """x + x has variance 4, and learned weights may know it: by what is common, or by a gain.
+
+    Beside it stands plain ADF, which says 2.
+    """
+    network = learned_sum(log_gain, loading)
+    (_, found), stages = factors(network)
+    assert all(abs(math.log(f)) < 2 * NOISE for f in found.values()), found
+    assert np.log(stages[1].ratio).mean() == pytest.approx(0, abs=NOISE)
+    bare = dict(zip(budget.CAUSES, stages[1].plain.factors, strict=True))
+    assert bare["not independent"] == pytest.approx(0.5, rel=2 * NOISE)  # (9.4)
+    np.testing.assert_allclose(stages[1].plain.adf.var, 2)
+    assert (stages[1].plain.true.var == stages[1].true.var).all()
+
+
+def test_weights_that_were_learned_wrong_are_found():
+    """A gain of 6 where 2 is right: a cause of the same layer, which the next one inherits."""
+    total = learned_sum(math.log(6), 0.0)
+    found, stages = factors(adf.Sequential(total, adf.Conv2d(1, 1, 1)))
+    assert found[1]["not independent"] == pytest.approx(3, rel=2 * NOISE)
+    assert found[2]["inherited"] == pytest.approx(3, rel=2 * NOISE)
+    for s in stages:
+        for books in (s, s.plain):
+            balance = np.exp(np.log(books.ratio).mean())
+            assert np.prod(books.factors) == pytest.approx(balance, rel=1e-9)  # (9.5)
+
+
+def test_plain_adf_shares_all_but_the_learned_weights():
+    network = learned_sum(0.5, 0.3)
+    twin = plain(network)
+    assert learned(network) == [network.layers[1]] and not learned(twin)
+    assert twin.layers[1].weight is network.layers[1].weight
+    x = normal((1, 1, 2, 2))
+    np.testing.assert_allclose(twin.predict(x).var, 2)
+    assert (twin.predict(x).mean == network.predict(x).mean).all()
+    untouched = adf.LeakyReLU()
+    assert plain(untouched) is untouched
 
 
 def test_what_cannot_be_sampled_is_refused():

@@ -7,31 +7,35 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from .stages import CAUSES
 
+SPARSE = (1, 2, 5)  # ticks of a decade, where several are shown,
+DENSE = (1, 1.2, 1.5, 2, 3, 5, 8)  # and where less than one is
 COLOURS = ("#0072B2", "#E69F00", "#D55E00")  # of the three causes that are a layer's own
 
 
-def error_budget(rows, maps):
+def error_budget(rows, maps, causes=CAUSES, plain=None):
     """Three pictures of an error budget  -> Figure.
 
     They show ADF's variance over the true one after every layer, what each layer added to that, and
     one image. rows: `report.Row`s, one per layer in the order of computation; maps: (2, H, W), the
-    standard deviation of the logits of one image by ADF and by sampling.
+    standard deviation of the logits of one image by ADF and by sampling; causes: the names of the
+    factors; plain: the rows of plain ADF, for comparison.
     """
     figure = Figure(figsize=(13, 12), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(2, 1))
     upper, lower = above.subplots(2, 1, sharex=True)
-    _draw_ratio(upper, rows)
-    _draw_causes(lower, rows)
+    _draw_ratio(upper, rows, plain)
+    _draw_causes(lower, rows, causes)
     # The factors are near 1, where powers of ten say nothing: the axes show plain numbers.
     for axes in (upper, lower):
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    lower.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = lower.get_ylim()
+    lower.yaxis.set_major_locator(LogLocator(subs=SPARSE if high > 10 * low else DENSE))
     _draw_maps(below, *maps)
     return figure
 
 
-def _draw_ratio(axes, rows):
+def _draw_ratio(axes, rows, plain):
     """ADF's variance over the true one, by layer: the median and the range of nine in ten."""
     depth = np.arange(len(rows))
     low = [r.low for r in rows]
@@ -39,11 +43,13 @@ def _draw_ratio(axes, rows):
     axes.axhline(1, color="0.5", linestyle="--", linewidth=1)
     axes.fill_between(depth, low, high, color="0.85", label="nine in ten outputs")
     axes.plot(depth, [r.median for r in rows], "k.-", label="median")
+    if plain:
+        axes.plot(depth, [r.median for r in plain], ":", color="#D55E00", label="plain ADF, median")
     axes.set(ylabel="variance, ADF / true", yscale="log", xlim=(-0.7, len(rows) - 0.3))
     axes.legend(frameon=False, loc="lower left")
 
 
-def _draw_causes(axes, rows):
+def _draw_causes(axes, rows, causes):
     """Bars from 1: what the layer itself makes of its input.
 
     A bar upwards overstates the variance, a bar downwards understates it.
@@ -52,7 +58,7 @@ def _draw_causes(axes, rows):
     top = np.ones(len(rows))
     bottom = np.ones(len(rows))
     # Factors above 1 are stacked upwards, those below 1 downwards, each from the last one's end.
-    for cause, name, colour in zip((1, 2, 3), CAUSES[1:], COLOURS, strict=True):
+    for cause, name, colour in zip((1, 2, 3), causes[1:], COLOURS, strict=True):
         factor = np.array([r.factors[cause] for r in rows])
         upwards = factor > 1
         start = np.where(upwards, top, bottom)
@@ -62,7 +68,7 @@ def _draw_causes(axes, rows):
     axes.axhline(1, color="0.5", linewidth=1)
     axes.set(ylabel="factor added by the layer", yscale="log")
     axes.set_xticks(depth, [r.name for r in rows], rotation=90, fontsize=9)
-    axes.legend(frameon=False, ncols=3, loc="lower left")
+    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))  # off the bars
 
 
 def _draw_maps(figure, by_adf, sampled):

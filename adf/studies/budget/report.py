@@ -1,18 +1,26 @@
-"""The error budget of a trained run, as a table that says how to read it, and as a picture."""
+"""The error budget of a trained run, as tables that say how to read them, and as pictures."""
 
 import math
 import platform
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 
 from ...backend import xp
+from ...data.source import open_source
 from ...files.tables import markdown_table
 from ...runs import open_data
+from .curve import worth_and_price
 from .figure import error_budget
+from .plain import learned
+from .rivals import ROUNDS, rivals
+from .ruler import log_bias
+from .score import score
 from .stages import CAUSES, measure
-from .text import BUDGET
+from .text import BUDGET, LEARNED, NOT_LEARNED, PICTURE, WORTH
+
+SIDE = 128  # of a larger image the middle is measured, so large in memory are the samples
+LEARNED_CAUSES = (*CAUSES[:3], "learned weights")  # and what they are there for, dependence
 
 
 class Row(NamedTuple):
@@ -24,63 +32,126 @@ class Row(NamedTuple):
     high: float  # a twentieth above
     mean_error: float  # median, in true standard deviations
     factors: Any  # (4,), see CAUSES
+    rank: float = math.nan  # the rank correlation of ADF's and the true variances
+    worth: float = math.nan  # in samples
 
 
-def summarise(budgets):
-    """A list of Row; budgets: the list of Stage that `measure` returned, for each image."""
-    return [_row(stages) for stages in zip(*budgets, strict=True)]
+def summarise(budgets, samples=math.inf):
+    """A list of Row; budgets: the list of Stage that `measure` returned, for each image.
+
+    samples: of how many their true variances are, whose bias is taken off.
+    """
+    return [_row(stages, samples) for stages in zip(*budgets, strict=True)]
 
 
-def _row(stages):
+def _row(stages, samples):
     """The Row of one layer from its Stages, one for each image."""
-    low, median, high = np.quantile(np.concatenate([s.ratio for s in stages]), (0.05, 0.5, 0.95))
-    error = np.median(np.concatenate([s.mean_error for s in stages]))
+    found = score(stages, samples)
     factors = np.exp(np.mean([np.log(s.factors) for s in stages], axis=0))
+    # Of the variances sampled it is L whose bias stays in a factor of every layer.
+    factors[1] *= math.exp(-log_bias(samples))
     shape = " x ".join(map(str, stages[0].adf.mean.shape))
-    return Row(f"{type(stages[0].layer).__name__}, {shape}", median, low, high, error, factors)
+    name = f"{type(stages[0].layer).__name__}, {shape}"
+    return Row(name, *found[:4], factors, found.rank, found.worth)
 
 
-def table(rows):
+def table(rows, causes=CAUSES, samples=math.inf):
     """The rows as Markdown."""
     lines = []
     for number, row in enumerate(rows, 1):
-        line = {
-            "": str(number),
-            "layer, output": row.name,
-            "ADF / true": f"{row.median:.3f}",
-            "nine in ten": f"{row.low:.2g} to {row.high:.2g}",
-            "mean": f"{row.mean_error:.3f}",
-        }
+        line = {"": str(number), "layer, output": row.name} | _shown(row, samples)
         # The causes are columns of their own, behind the others.
-        factors = zip(CAUSES, row.factors, strict=True)
-        lines.append(line | {cause: f"{factor:.3f}" for cause, factor in factors})
+        factors = zip(causes, row.factors, strict=True)
+        lines.append(line | {cause: two_digits(factor) for cause, factor in factors})
     return markdown_table(lines)
 
 
-def report(run, images, samples):
-    """(Markdown, Figure) for some test images of what a run was trained on.
+def _shown(found, samples):
+    """The cells of a Row or a Score. More than `samples` is more than one can tell."""
+    is_more = found.worth > samples
+    return {
+        "over true": two_digits(found.median),
+        "nine in ten": f"{two_digits(found.low)} to {two_digits(found.high)}",
+        "rank": "-" if math.isnan(found.rank) else f"{found.rank:.2f}",
+        "mean": two_digits(found.mean_error),
+        "worth": f"> {samples}" if is_more else two_digits(found.worth),
+    }
 
-    Raises ValueError on a point mass.
+
+def two_digits(value):
+    """A number with two significant digits, and no 0 in their place."""
+    if not math.isfinite(value):
+        return "-"
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:.0f}" if 10 <= abs(rounded) < 1e5 else f"{rounded:#.2g}"
+
+
+def report(run, images, samples, data=None):
+    """(Markdown, {name: Figure}) for some test images of `data`, or of what a run was trained on.
+
+    data: as of `open_source`. Raises ValueError on a point mass.
     """
-    budgets = []
-    maps = []
-    for sample in open_data(run, run.settings.data).test(run.settings.seed)[:images]:
-        x = run.segmenter.input(xp.asarray(sample.image)[None, None])
-        stages = measure(run.segmenter.network, x, samples)
-        budgets.append(stages)
-        maps.append([_mean_std(logits) for logits in (stages[-1].adf, stages[-1].true)])
-    # The last row is that of the logits, and the picture shows the first image.
-    rows = summarise(budgets)
+    network = run.segmenter.network
+    inputs = middle_inputs(run, images, data)
+    budgets = [measure(network, x, samples) for x in inputs]
+    found = rivals(network, inputs, budgets, samples)
+    rows = summarise(budgets, samples)
+    # Without what was learned it is another network of the same layers.
+    without = None
+    causes = CAUSES
+    if learned(network):
+        without = summarise([[s.plain for s in stages] for stages in budgets], samples)
+        causes = LEARNED_CAUSES
     text = BUDGET.format(
-        command=f"python -m adf budget {run.folder} --images {images} --samples {samples}",
-        images=len(budgets),
+        command=_command(run, images, samples, data),
+        images=len(inputs),
         samples=samples,
-        table=table(rows),
-        **_origin(run),
+        **_origin(run, data),
         **_sampling_noise(samples),
-        **_at_the_logits(rows[-1], maps),
     )
-    return text, error_budget(rows, maps[0])
+    maps = [_mean_std(logits) for logits in (budgets[0][-1].adf, budgets[0][-1].true)]
+    drawn = error_budget(rows, maps, causes, without)
+    figures = {"error_budget.png": drawn, "error_budget_worth.png": worth_and_price(found)}
+    return text + _tables(found, rows, without, samples) + PICTURE, figures
+
+
+def _tables(found, rows, without, samples):
+    """ADF beside samples, then layer by layer; without: the rows of plain ADF, if it is another."""
+    worths = _rivals_table(found, samples)
+    text = WORTH.format(rivals=worths, rounds=ROUNDS, bias=log_bias(samples))
+    if without is None:
+        return text + NOT_LEARNED.format(table=table(rows, CAUSES, samples))
+    tables = table(rows, LEARNED_CAUSES, samples), table(without, CAUSES, samples)
+    return text + LEARNED.format(learned=tables[0], plain=tables[1])
+
+
+def middle_inputs(run, images, data=None):
+    """The inputs of so many test images, each (1, 1, H, W): a whole image, or its middle."""
+    source = open_source(data) if data else open_data(run, run.settings.data)
+    multiple = getattr(run.segmenter.network, "multiple", 1)
+    found = []
+    for sample in source.test(run.settings.seed)[:images]:
+        x = run.segmenter.input(xp.asarray(sample.image)[None, None])
+        middle = (..., *(_middle(size, multiple) for size in x.mean.shape[2:]))
+        found.append(x.map(lambda field, middle=middle: xp.ascontiguousarray(field[middle])))
+    return found
+
+
+def _middle(size, multiple):
+    """The middle of so many pixels: SIDE or what there is, in multiples of what a network halves.
+
+    Of an image that is smaller than that it is all, which the network refuses.
+    """
+    length = max(min(size, SIDE) // multiple * multiple, min(size, multiple))
+    start = (size - length) // 2
+    return slice(start, start + length)
+
+
+def _rivals_table(found, samples):
+    """A line for each rival."""
+    return markdown_table(
+        [{"": r.name, "price": two_digits(r.price)} | _shown(r.score, samples) for r in found]
+    )
 
 
 def _mean_std(logits):
@@ -88,14 +159,22 @@ def _mean_std(logits):
     return np.sqrt(logits.var.mean(axis=0))
 
 
-def _origin(run):
+def _command(run, images, samples, data):
+    """What was called."""
+    where = f"--data {data} " if data else ""
+    return f"python -m adf budget {run.folder} {where}--images {images} --samples {samples}"
+
+
+def _origin(run, data):
     """What the numbers are about, as words of the report."""
     return {
         "system": run.settings.system,
         "steps": run.step,
-        "data": run.settings.data,
+        "trained_on": run.settings.data,
+        "data": data or run.settings.data,
         "noise_var": run.settings.noise_var,
         "versions": f"Python {platform.python_version()}, NumPy {np.__version__}",
+        "side": SIDE,
     }
 
 
@@ -103,17 +182,5 @@ def _sampling_noise(samples):
     """How much of the numbers this many samples make by themselves."""
     return {
         "noise": math.sqrt(2 / samples),  # of a sampled variance, relative
-        "exact": math.exp(1 / samples),  # the second factor of a layer that is exact
         "mean_noise": 0.674 / math.sqrt(samples),  # the median of |N(0, 1)| is 0.674
-    }
-
-
-def _at_the_logits(last, maps):
-    """The variances of the logits: ADF / true, and whether their order over the pixels is right."""
-    by_adf, true = (np.ravel(pictures) for pictures in zip(*maps, strict=True))
-    return {
-        "median": last.median,
-        "low": last.low,
-        "high": last.high,
-        "rank": scipy.stats.spearmanr(by_adf, true).statistic,
     }

@@ -2,17 +2,19 @@
 
 ADF hands every layer a product of Gaussians. What really comes in is neither Gaussian nor
 independent, and the errors of the layers before have come with it. Between ADF's variance of an
-output and the true one lie four steps; each variance below is that of the layer's output, for the
+output and the true one lie these steps; each variance below is that of the layer's output, for the
 input named:
 
     ADF       the moments that ADF hands over                     through the layer's closed form
     M         the true moments                                    through the layer's closed form
+    P         the true moments                                    through that of plain ADF
     L         samples of a product of Gaussians, moments true     each through the layer
     S         true samples, shuffled one by one: independent      each through the layer
     true      true samples, that is images pushed from the input  each through the layer
 
-ADF / M is inherited, M / L is the layer's own approximation, L / S the Gaussian assumption (the
-shape), S / true the independence assumption.
+ADF / M is inherited, P / L the layer's own approximation, L / S the Gaussian assumption (the
+shape), S / true the independence assumption; M / P, which is 1 unless the layer has learned weights
+for its variance, is what they put in the place of that assumption, so the two make one cause.
 Their product is ADF / true: the books balance.    (9.5)
 """
 
@@ -26,6 +28,7 @@ from ...engine.threads import map_ordered
 from ...gaussian import Gaussian
 from ...layers import Layer
 from ...layers.fold import fold
+from .plain import plain
 
 CHUNK = 16  # samples pushed at once
 COLUMNS = 64  # elements shuffled at once: as many as stay in the cache
@@ -40,6 +43,7 @@ class Stage(NamedTuple):
     true: Any  # Gaussian: as sampled from the input of the network
     # (4,), one for each of CAUSES: the geometric mean over the outputs of a ratio of variances.
     factors: Any
+    plain: Any = None  # the Stage of the same layer where no variance has learned weights
 
     @property
     def ratio(self):
@@ -77,15 +81,16 @@ def measure(network, x, samples=256, rng=0):
     # `fold` goes through the network once; the walk collects the stages on the way.
     with tqdm(total=_count(network), unit=" layers", desc="budget") as bar:
         walk = Walk(default_rng(rng), bar)
-        signal = Signal(x, normal(_on_host(x), samples, walk.rng, x.mean.dtype))
+        signal = Signal(x, x, normal(on_host(x), samples, walk.rng, x.mean.dtype))
         fold(network, signal, walk.leaf, walk.join)
     return walk.stages
 
 
 class Signal(NamedTuple):
-    """What one layer hands to the next, twice: by ADF, and as samples."""
+    """What one layer hands to the next, three times: by ADF, by plain ADF, and as samples."""
 
     adf: Gaussian  # (1, C, H, W)
+    plain: Gaussian
     samples: Any  # (n, C, H, W) on the host
 
 
@@ -98,37 +103,37 @@ class Walk:
         self.stages = []
 
     def leaf(self, layer, x):
-        return self.stage(layer, lambda inputs: layer.predict(*inputs), [x])
+        twin = plain(layer)
+        return self.stage(
+            layer, lambda inputs: layer.predict(*inputs), lambda inputs: twin.predict(*inputs), [x]
+        )
 
     def join(self, layer, branches):
-        return self.stage(layer, layer.join, branches)
+        return self.stage(layer, layer.join, layer.join, branches)
 
-    def stage(self, layer, apply, inputs):
+    def stage(self, layer, apply, apply_plain, inputs):
         """Adds the Stage of a layer  -> its Signal.
 
-        apply: from the list of incoming Gaussians to the outgoing one.
+        apply, apply_plain: from the list of incoming Gaussians to the outgoing one.
         """
-        adf = apply([x.adf for x in inputs])
         samples = [x.samples for x in inputs]
+        adf = apply([x.adf for x in inputs])
+        by_plain = apply_plain([x.plain for x in inputs])
+        # Without variances, both are one map.
         points = _push(apply, samples)
         true = moments(points)
-        variances = [_on_host(adf).var, *self._between(apply, samples), true.var]
-        # An output that is certain by any of the five has no logarithm, so all five leave it out.
-        positive = np.min(variances, axis=0) > 0
-        logs = [np.log(v[positive]).mean() for v in variances]  # (9.5)
-        self.stages.append(Stage(layer, _on_host(adf), true, np.exp(-np.diff(logs))))
-        self.bar.update()
-        return Signal(adf, points)
-
-    def _between(self, apply, samples):
-        """The output's variances M, L and S, between those by ADF and the true ones."""
-        # M: the true moments of what comes in, through the closed form.
         incoming = [moments(s) for s in samples]
-        given = [
-            Gaussian(*(xp.asarray(f[None].astype(s.dtype)) for f in m))
-            for m, s in zip(incoming, samples, strict=True)
-        ]
-        of_moments = _on_host(apply(given)).var
+        closed, closed_plain = (_closed_form(f, incoming, samples) for f in (apply, apply_plain))
+        rest = (*self._sampled(apply, samples, incoming), true.var)
+        variances = on_host(by_plain).var, closed_plain, closed_plain, *rest
+        without = Stage(layer, on_host(by_plain), true, _factors(*variances))
+        variances = on_host(adf).var, closed, closed_plain, *rest
+        self.stages.append(Stage(layer, on_host(adf), true, _factors(*variances), without))
+        self.bar.update()
+        return Signal(adf, by_plain, points)
+
+    def _sampled(self, apply, samples, incoming):
+        """The output's variances L and S."""
         # L: samples of independent Gaussians with these moments.
         product = [
             normal(m, len(s), self.rng, s.dtype) for m, s in zip(incoming, samples, strict=True)
@@ -137,7 +142,31 @@ class Walk:
         del product  # it is as large as the samples, and the shuffled ones come on top
         # S: the true samples, each element in another order.
         of_shuffled = moments(_push(apply, [shuffled(s, self.rng) for s in samples])).var
-        return of_moments, of_product, of_shuffled
+        return of_product, of_shuffled
+
+
+def _closed_form(apply, incoming, samples):
+    """The output's variances M or P: the true moments through a closed form."""
+    given = [
+        Gaussian(*(xp.asarray(field[None].astype(s.dtype)) for field in m))
+        for m, s in zip(incoming, samples, strict=True)
+    ]
+    return on_host(apply(given)).var
+
+
+def _factors(adf, closed, closed_plain, product, shuffled, true):
+    """The four causes, each the geometric mean of its ratio of variances over the outputs."""
+    variances = adf, closed, closed_plain, product, shuffled, true
+    # An output that is certain by any of the six has no logarithm, so all six leave it out.
+    positive = np.min(variances, axis=0) > 0
+    adf, closed, closed_plain, product, shuffled, true = (
+        np.log(v[positive]).mean() for v in variances
+    )
+    inherited = adf - closed
+    approximation = closed_plain - product
+    shape = product - shuffled
+    independence = (shuffled - true) + (closed - closed_plain)
+    return np.exp([inherited, approximation, shape, independence])  # (9.5)
 
 
 def _push(apply, samples):
@@ -180,7 +209,7 @@ def shuffled(samples, rng):
     return out.reshape(samples.shape)
 
 
-def _on_host(x):
+def on_host(x):
     """A Gaussian (1, C, H, W) as (C, H, W) in float64 on the host."""
     return Gaussian(*(to_host(field)[0].astype("float64") for field in x))
 
