@@ -1,11 +1,14 @@
 """Images from any camera on one scale, before a network sees them."""
 
+import math
+
 from .backend import xp
 
 KINDS = ("robust", "standard")
 TAIL = 0.01  # share of the darkest, and of the brightest, pixels of a channel
 FARTHEST = 10  # standard deviations; a pixel beyond them is broken, not bright
 BLACK = 4  # standard deviations below the mean, where nothing of an image is of one grey
+PIXELS = (-2, -1)
 
 
 def normalise(images, kind="robust"):
@@ -21,35 +24,44 @@ def normalise(images, kind="robust"):
     for all: it is in units of the image's own. A constant channel becomes zeros; no finite one
     overflows, since it is scaled first. NumPy and CuPy arrays stay what they are.
     """
-    x = images.astype("float64", order="C")
-    x = x / _nonzero(abs(x).max(axis=(-2, -1), keepdims=True))
-    x = x - x.min(axis=(-2, -1), keepdims=True)  # exactly 0 where the channel is constant
+    x = images.astype("float64")
+    x = x / _nonzero(abs(x).max(axis=PIXELS, keepdims=True))
+    x = x - x.min(axis=PIXELS, keepdims=True)  # exactly 0 where the channel is constant
+    m = x.mean(axis=PIXELS, keepdims=True)
     if kind == "standard":
-        x = x - x.mean(axis=(-2, -1), keepdims=True)
-        return x / _nonzero(x.std(axis=(-2, -1), keepdims=True))
-    for channel in x.reshape(-1, *x.shape[-2:]):  # views, written into
-        _scale_robustly(channel)
-    return x.clip(-FARTHEST, FARTHEST)
+        x = x - m
+        return x / _nonzero(x.std(axis=PIXELS, keepdims=True))
+    # Where the trusted greys are all alike, all pixels set the scale.
+    frame = _frame(x)
+    trusted_mean, trusted_std = _trusted_scale(x, frame)
+    m = xp.where(trusted_std > 0, trusted_mean, m)
+    s = xp.where(trusted_std > 0, trusted_std, x.std(axis=PIXELS, keepdims=True))
+    x = (x - m) / _nonzero(s)
+    return xp.maximum(xp.minimum(xp.where(frame & (x < -BLACK), 0.0, x), FARTHEST), -FARTHEST)
 
 
-def _scale_robustly(channel):
-    """Writes the robust scale into a channel (H, W)."""
-    extreme = (channel == channel.min()) | (channel == channel.max())
-    beside = channel == xp.roll(channel, 1, axis=1)
-    above = channel == xp.roll(channel, 1, axis=0)
-    frame = extreme & (beside | above)
-    greys = channel[~frame]
+def _frame(x):
+    """Which pixels have the least or the largest grey, as their left or upper neighbour has."""
+    lowest, highest = (f(axis=PIXELS, keepdims=True) for f in (x.min, x.max))
+    alike = (x == xp.roll(x, 1, axis=-1)) | (x == xp.roll(x, 1, axis=-2))
+    return alike & ((x == lowest) | (x == highest))
+
+
+def _trusted_scale(x, frame):
+    """Mean and standard deviation of the greys outside of frames, their tails moved in."""
+    n = (~frame).sum(axis=PIXELS, keepdims=True)
+    last = xp.maximum(n - 1, 0)
+    # In their order, frames behind all others: place k from either end is the quantile.
+    ordered = xp.sort(xp.where(frame, math.inf, x).reshape(*x.shape[:-2], -1), axis=-1)
+    k = (TAIL * last).astype("int64")
+    low, high = (
+        xp.take_along_axis(ordered, place[..., 0], -1)[..., None] for place in (k, last - k)
+    )
     # Moved in, not left out: where few cells are bright, they still count.
-    if greys.size:
-        greys = greys.clip(*xp.quantile(greys, xp.asarray([TAIL, 1 - TAIL])))
-    # Where the others say nothing, all are trusted.
-    if not greys.size or not greys.std() > 0:
-        greys = channel
-    m = greys.mean()
-    k = 1 / _nonzero(greys.std())
-    channel -= m
-    channel *= k
-    channel[frame & (channel < -BLACK)] = 0
+    greys = xp.where(frame, 0.0, xp.minimum(xp.maximum(x, low), high))
+    m = greys.sum(axis=PIXELS, keepdims=True) / (last + 1)
+    deviations = xp.where(frame, 0.0, greys - m)
+    return m, xp.sqrt((deviations * deviations).sum(axis=PIXELS, keepdims=True) / (last + 1))
 
 
 def _nonzero(scale):
