@@ -19,7 +19,7 @@ def train_step(segmenter, optimizer, images, labels):
     Gradients accumulate over micro-batches, so a batch of any size fits, and the result does not
     depend on the number of threads. Raises ValueError on other shapes, images that are not finite,
     labels that are no integers or out of range, and on a loss, a gradient or a weight that is not
-    finite; the parameters are then as they were.
+    finite; the parameters are then as they were. (A step that overflows is noticed by the next.)
     """
     images = check_images(images, segmenter.network)
     labels, label_range = check_labels(labels, images.shape)

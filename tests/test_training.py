@@ -219,6 +219,20 @@ def test_a_weight_that_is_not_finite_is_named(value):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_step_that_overflows_is_noticed_by_the_next():
+    model = adf.Segmenter(network())
+    optimizer = adf.Adam(model.parameters(), 3e38)
+    adf.train_step(model, optimizer, *batch())
+    before = values(model)
+    assert not all(np.isfinite(value).all() for value in before)
+    with pytest.raises(ValueError, match="so nothing was learned"):
+        adf.train_step(model, optimizer, *batch())
+    assert optimizer.t == 1
+    for a, b in zip(before, values(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("noise_var", [1e30, 1e37, 3e38])
 def test_noise_that_overflows_leaves_finite_weights(noise_var):
     """Either a step is refused in words, or it leaves finite weights."""

@@ -21,8 +21,8 @@ import os, sys, time
 from adf.files.lock import Lock
 held = Lock(sys.argv[1])
 child = os.fork() if sys.argv[2:] else None
-if child != 0:
-    print("held", child or "", flush=True)
+if not child:  # a child says so, since it has left the lock to its parent by then
+    print("held", "" if child is None else os.getpid(), flush=True)
 time.sleep(120)
 """
 

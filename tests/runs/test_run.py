@@ -333,9 +333,9 @@ def test_a_fingerprint_sees_every_part_and_no_last_digit():
 
 def test_a_fingerprint_takes_no_time():
     image, labels = np.ones((1024, 1024), "f4"), np.ones((1024, 1024), np.uint8)
-    start = time.perf_counter()
+    start = time.process_time()
     fingerprint([Sample("a", image, labels, None, None)] * 20)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 # Numbers
