@@ -4,12 +4,12 @@ Layer by layer ADF is right; but activations share their inputs, and what is tak
 leaves the network with a small part of its variance. Copies of an image with independent noise,
 pushed through as point masses, know better: from a few of them comes an unbiased variance d of
 every logit, and it needs no labels. It is measured once. Then layers/free_variance.py gives the
-linear layers weights for the variance alone, and they learn until their variance v is d, by the
-logarithm, for d scatters by a factor that is the same for all: with n = K - 1 for K copies,
-d = v chi2(n) / n, and E[log d] = log v + psi(n / 2) - log(n / 2). Of a likelihood of d the gradient
-is as noisy as d is, where it is large; of this it is bounded:
+linear layers weights for it alone, and they learn until their variance v is d. With n = K - 1 for K
+copies of independent noise d = v chi2(n) / n, which scatters by a factor that is the same for all:
+so distances are those of logarithms, and E[log d] = log v + psi(n / 2) - log(n / 2). (A likelihood
+of d asks for more steps.) The mean m of a logit learns to be that of the copies:
 
-    loss = (log v - log d + psi(n / 2) - log(n / 2))**2 / 2
+    loss = (log v - log d + psi(n / 2) - log(n / 2))**2 / 2 + MEAN_WEIGHT (m - mean)**2 / (2 d)
 
     begin           frees the variances, right for every channel on average
     measured        the true mean and variance of logits
@@ -34,6 +34,7 @@ from .layers.paths import held
 LOADING = 0.3  # where it begins: at 0 its gradient is 0
 MICRO_BATCH = 4  # crops
 COPIES = 16  # noisy ones, of which a variance is measured
+MEAN_WEIGHT = 0.3  # of the means in the loss
 
 
 def white(rng, var):
@@ -61,7 +62,15 @@ def linear_layers(network):
 def variance_weights(segmenter):
     """The parameters that `calibrate_step` learns."""
     laws = linear_layers(segmenter.network)
-    return [p for law in laws for p in (law.log_gain, law.loading)]
+    found = [p for law in laws for p in (law.log_gain, law.loading, law.gate, law.drift)]
+    return [p for p in found if p is not None]
+
+
+def free_all(network, loading=0.0):
+    """Frees the variance of every layer under the linear law; the last one's outputs are logits."""
+    laws = linear_layers(network)
+    for law in laws:
+        free(law, loading, is_last=law is laws[-1])
 
 
 def begin(segmenter, x, rng, noise=white):
@@ -84,8 +93,7 @@ def begin(segmenter, x, rng, noise=white):
     def join(layer, branches):
         return [layer.join(list(outputs)) for outputs in zip(*branches, strict=True)]
 
-    for law in laws:
-        free(law, LOADING)
+    free_all(segmenter.network, LOADING)
     # As one job, for then BLAS has one thread, and the bits are the same on any machine.
     inputs = (*noisy_pair(x, rng, noise), x)
     map_ordered(lambda job: fold(segmenter.network, job, leaf, join), [inputs])
@@ -153,9 +161,12 @@ def calibrate_step(segmenter, optimizer, x, true, copies=COPIES):
     # One micro-batch, on a replica; engine/micro_batches.py adds them up.
     def loss_of(replica, rows):
         y, backward = replica.network.forward(x.map(lambda field: field[rows]))
-        error = xp.log(y.var / true.var[rows]) + log_bias(copies)
-        backward(Gaussian(xp.zeros_like(error), error / y.var / true.var.size))
-        return (error * error / 2).astype("float64").sum() / true.var.size
+        mean, d = (field[rows] for field in true)
+        error = xp.log(y.var / d) + log_bias(copies)
+        off = MEAN_WEIGHT * (y.mean - mean) / d
+        backward(Gaussian(off / true.var.size, error / y.var / true.var.size))
+        loss = (error * error + off * (y.mean - mean)) / 2
+        return loss.astype("float64").sum() / true.var.size
 
     for p in segmenter.parameters():
         p.grad = xp.zeros_like(p.value)

@@ -82,7 +82,7 @@ def test_the_gradient_of_a_step_is_that_of_the_mean_loss():
     def mean_loss():
         y = model.network.predict(x)
         error = xp.log(y.var) - xp.log(true.var) + calibration.log_bias(4)
-        return float((error**2).mean()) / 2
+        return float((error**2 + 0.3 * (y.mean - true.mean) ** 2 / true.var).mean()) / 2
 
     np.testing.assert_allclose(loss, mean_loss(), rtol=1e-12)
     step = 1e-6
@@ -112,6 +112,17 @@ def test_a_step_moves_the_weights_of_the_variance_alone():
     for p, value in zip(adam.parameters, moved, strict=True):
         assert (to_host(p.value) != value).all()
     assert not any(s.updates for s in model.network.statistics())
+
+
+def test_the_last_layer_alone_reads_means():
+    for build in (adf.UNet, adf.DeepLabV3Plus):
+        widths = (2, 3, 4)
+        model = adf.Segmenter(build(1, 3, widths=widths, rng=1), 0.1)
+        calibration.free_all(model.network)
+        *others, last = calibration.linear_layers(model.network)
+        assert last is model.network.layers[-1] and last.gate and last.drift
+        assert not any(law.gate or law.drift for law in others)
+        assert len(calibration.variance_weights(model)) == 2 * len(others) + 4
 
 
 def test_threads_do_not_change_a_bit(monkeypatch):
@@ -204,6 +215,24 @@ def test_learning_brings_variances_near_to_the_true_ones():
     learned = logarithms()
     assert np.median(plain) < -5 and abs(np.median(learned)) < 0.15
     assert learned.std() < 0.5 * plain.std(), (learned.std(), plain.std())
+
+
+def test_means_that_are_off_are_learned():
+    """By half a true standard deviation each; those of a network that learned nothing are right."""
+    model = begun(0.5)
+    x = model.input(images(4))
+    true = target(model, x, copies=100)
+    true = Gaussian(true.mean + xp.sqrt(true.var) / 2, true.var)
+
+    def mean_error():
+        off = model.network.predict(x).mean - true.mean
+        return np.median(to_host(abs(off) / xp.sqrt(true.var)))
+
+    assert mean_error() > 0.4
+    adam = optimizer(model, 0.05)
+    for _ in range(60):
+        calibration.calibrate_step(model, adam, x, true, 100)
+    assert mean_error() < 0.2
 
 
 def test_no_noise_gives_no_variance_and_more_noise_more():

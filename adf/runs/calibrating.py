@@ -10,6 +10,7 @@ from ..calibration import (
     begin,
     calibrate_step,
     fit_head,
+    free_all,
     linear_layers,
     measured,
     variance_weights,
@@ -18,7 +19,6 @@ from ..dirichlet import log_softmax
 from ..engine.threads import map_ordered
 from ..gaussian import Gaussian
 from ..inference.predict import pad
-from ..layers.free_variance import free
 from ..training import Adam
 
 IMAGES = 8  # of a batch; a step shows as many crops
@@ -35,9 +35,8 @@ CHOICE = 5  # and for what a step shows of it; 4: recalibration.py
 
 def freed(segmenter):
     """The Adam of this stage. Variances without weights of their own get some."""
-    for law in linear_layers(segmenter.network):
-        if law.loading is None:
-            free(law)
+    if linear_layers(segmenter.network)[0].loading is None:
+        free_all(segmenter.network)
     return Adam(variance_weights(segmenter), beta2=BETA2)
 
 
