@@ -1,14 +1,19 @@
-"""True variances: a network's own weights for them are learned from pairs of noisy copies.
+"""True variances: a network's own weights for them are learned from noisy copies.
 
 Layer by layer ADF is right; but activations share their inputs, and what is taken for independent
-leaves the network with a small part of its variance. Two copies of an image with independent noise,
-pushed through as point masses, know better: half the squared difference of their outputs,
-d = (a - b)**2 / 2, is on average the true variance, and it needs neither labels nor means. So
-layers/free_variance.py gives the linear layers weights u and r for the variance alone, and they
-learn as if a - b were N(0, 2 v): the loss of an output of variance v is (log v + d / v) / 2.
+leaves the network with a small part of its variance. Copies of an image with independent noise,
+pushed through as point masses, know better: from a few of them comes an unbiased variance d of
+every logit, and it needs no labels. It is measured once. Then layers/free_variance.py gives the
+linear layers weights for it alone, and they learn until their variance v is d. With n = K - 1 for K
+copies of independent noise d = v chi2(n) / n, which scatters by a factor that is the same for all:
+so distances are those of logarithms, and E[log d] = log v + psi(n / 2) - log(n / 2). (A likelihood
+of d asks for more steps.) The mean m of a logit learns to be that of the copies:
+
+    loss = (log v - log d + psi(n / 2) - log(n / 2))**2 / 2 + MEAN_WEIGHT (m - mean)**2 / (2 d)
 
     begin           frees the variances, right for every channel on average
-    calibrate_step  moves u and r against the gradient of that loss; nothing else moves
+    measured        the true mean and variance of logits
+    calibrate_step  moves the weights against the gradient of that loss; nothing else moves
     fit_head        fits c1 and c2 of the head to the variances that there are now
 """
 
@@ -28,6 +33,8 @@ from .layers.paths import held
 
 LOADING = 0.3  # where it begins: at 0 its gradient is 0
 MICRO_BATCH = 4  # crops
+COPIES = 16  # noisy ones, of which a variance is measured
+MEAN_WEIGHT = 0.3  # of the means in the loss
 
 
 def white(rng, var):
@@ -36,13 +43,15 @@ def white(rng, var):
 
 
 def noisy_pair(x, rng, noise=white):
-    """Two copies of an input with independent noise of the variances that it claims.
+    """Two copies of an input with independent noise of the variances that it claims."""
+    check_noise(x)
+    return [Gaussian(x.mean + noise(rng, x.var)) for _ in range(2)]
 
-    Raises ValueError on a point mass, which claims none.
-    """
+
+def check_noise(x):
+    """Raises ValueError on a point mass, which claims no noise."""
     if x.var is None:
         raise ValueError("calibration expects an input with variances, got a point mass (var=None)")
-    return [Gaussian(x.mean + noise(rng, x.var)) for _ in range(2)]
 
 
 def linear_layers(network):
@@ -51,9 +60,17 @@ def linear_layers(network):
 
 
 def variance_weights(segmenter):
-    """The parameters that `calibrate_step` learns: all log_gain, then all loading."""
+    """The parameters that `calibrate_step` learns."""
     laws = linear_layers(segmenter.network)
-    return [law.log_gain for law in laws] + [law.loading for law in laws]
+    found = [p for law in laws for p in (law.log_gain, law.loading, law.gate, law.drift)]
+    return [p for p in found if p is not None]
+
+
+def free_all(network, loading=0.0):
+    """Frees the variance of every layer under the linear law; the last one's outputs are logits."""
+    laws = linear_layers(network)
+    for law in laws:
+        free(law, loading, is_last=law is laws[-1])
 
 
 def begin(segmenter, x, rng, noise=white):
@@ -76,8 +93,7 @@ def begin(segmenter, x, rng, noise=white):
     def join(layer, branches):
         return [layer.join(list(outputs)) for outputs in zip(*branches, strict=True)]
 
-    for law in laws:
-        free(law, LOADING)
+    free_all(segmenter.network, LOADING)
     # As one job, for then BLAS has one thread, and the bits are the same on any machine.
     inputs = (*noisy_pair(x, rng, noise), x)
     map_ordered(lambda job: fold(segmenter.network, job, leaf, join), [inputs])
@@ -103,32 +119,59 @@ def scale_variance(law, x, gain):
     law.loading.value = (law.loading.value * xp.sqrt(gain)).astype(dtype)
 
 
-def calibrate_step(segmenter, optimizer, x, rng, noise=white):
-    """Moves the parameters of the optimizer against the gradient of the mean loss; returns it.
+def measured(segmenter, x, rng, copies=COPIES, noise=white):
+    """The logits' mean and unbiased variance over so many noisy copies of x, a Gaussian.
 
     x: what `segmenter.input` gives, or crops of it; its variances are those of the noise.
-    optimizer: of `variance_weights(segmenter)`, after `begin`. noise(rng, var): draws it. The
-    network is as in `predict`: no running average moves. The result does not depend on the number
-    of threads. Raises ValueError where a loss, gradient or weight is not finite; the parameters are
-    then as they were.
+    noise(rng, var): draws it. The result does not depend on the number of threads. Raises
+    ValueError on a point mass.
+    """
+    check_noise(x)
+    parts = [slice(start, start + MICRO_BATCH) for start in range(0, len(x.mean), MICRO_BATCH)]
+
+    # One micro-batch, with random numbers of its own.
+    def work(job):
+        rows, own = job
+        mean, var = (field[rows] for field in x)
+        noisy = (Gaussian(mean + noise(own, var)) for _ in range(copies))
+        y = xp.stack([segmenter.network.predict(point).mean for point in noisy])
+        return Gaussian(y.mean(axis=0), y.var(axis=0, ddof=1))
+
+    found = map_ordered(work, list(zip(parts, rng.spawn(len(parts)), strict=True)))
+    return Gaussian(*(xp.concatenate(field) for field in zip(*found, strict=True)))
+
+
+def log_bias(copies):
+    """psi(n / 2) - log(n / 2), n = copies - 1, by its series: by so much log d is too low."""
+    n = copies - 1
+    return -1 / n - 1 / (3 * n * n)
+
+
+def calibrate_step(segmenter, optimizer, x, true, copies=COPIES):
+    """Moves the parameters of the optimizer against the gradient of the mean loss; returns it.
+
+    x: what `segmenter.input` gives, or crops of it; true: its logits as `measured` from so many
+    copies. optimizer: of `variance_weights(segmenter)`, after `begin`. The network is as in
+    `predict`: no running average moves. The result does not depend on the number of threads. Raises
+    ValueError where a loss, gradient or weight is not finite; the parameters are then as they were.
     """
     fixed = copy.copy(segmenter)
     fixed.network = frozen(segmenter.network)
-    pair = noisy_pair(x, rng, noise)
 
     # One micro-batch, on a replica; engine/micro_batches.py adds them up.
     def loss_of(replica, rows):
-        a, b = (replica.network.predict(Gaussian(noisy.mean[rows])).mean for noisy in pair)
         y, backward = replica.network.forward(x.map(lambda field: field[rows]))
-        d = (a - b) ** 2 / 2
-        v = y.var
-        backward(Gaussian(xp.zeros_like(v), (1 / v - d / (v * v)) / (2 * v[0].size * len(x.mean))))
-        return (xp.log(v) + d / v).astype("float64").sum() / (2 * v[0].size)
+        mean, d = (field[rows] for field in true)
+        error = xp.log(y.var / d) + log_bias(copies)
+        off = MEAN_WEIGHT * (y.mean - mean) / d
+        backward(Gaussian(off / true.var.size, error / y.var / true.var.size))
+        loss = (error * error + off * (y.mean - mean)) / 2
+        return loss.astype("float64").sum() / true.var.size
 
     for p in segmenter.parameters():
         p.grad = xp.zeros_like(p.value)
     total, _ = sum_gradients(fixed, loss_of, len(x.mean), MICRO_BATCH)
-    loss = check_finite(total / len(x.mean), segmenter)
+    loss = check_finite(total, segmenter)
     optimizer.step()
     return loss
 

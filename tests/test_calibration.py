@@ -1,7 +1,8 @@
-"""Weights for the variance are learned from pairs; nothing else moves."""
+"""Weights for the variance are learned from noisy copies; nothing else moves."""
 
 import numpy as np
 import pytest
+from scipy.special import digamma
 
 import adf
 from adf import Gaussian, calibration
@@ -31,27 +32,60 @@ def host(arrays):
     return [to_host(array).copy() for array in arrays]
 
 
+def target(model, x, seed=2, copies=4):
+    return calibration.measured(model, x, np.random.default_rng(seed), copies)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_measured_are_the_moments_of_the_copies(dtype, monkeypatch):
+    """Of micro-batches of 4 and of 1, with the noise that was drawn for them."""
+    monkeypatch.setenv("ADF_THREADS", "1")
+    model = segmenter()
+    model.network.to(dtype)
+    x = model.input(images(5))
+    drawn = []
+
+    def watched(rng, var):
+        drawn.append(calibration.white(rng, var))
+        return drawn[-1]
+
+    found = calibration.measured(model, x, np.random.default_rng(2), 3, watched)
+    assert [len(noise) for noise in drawn] == [4, 4, 4, 1, 1, 1] and found.var.dtype == dtype
+    noises = [xp.concatenate([drawn[i], drawn[i + 3]]) for i in range(3)]
+    y = [to_host(model.network.predict(Gaussian(x.mean + n)).mean) for n in noises]
+    rtol = 1e-3 if dtype == "float32" else 1e-9
+    np.testing.assert_allclose(to_host(found.mean), np.mean(y, axis=0), rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(to_host(found.var), np.var(y, axis=0, ddof=1), rtol=rtol)
+
+
+def test_the_logarithm_of_what_is_measured_has_the_bias_that_it_is_said_to_have():
+    for copies in (8, 16, 64):
+        half = (copies - 1) / 2
+        exact = digamma(half) - np.log(half)
+        assert calibration.log_bias(copies) == pytest.approx(exact, rel=1e-3)
+
+
 def test_the_gradient_of_a_step_is_that_of_the_mean_loss():
     """Micro-batches summed, against central differences of the loss of the whole batch."""
     model = segmenter()
     model.network.to("float64")
     x = model.input(images())
     calibration.begin(model, x, np.random.default_rng(1))
+    rng = np.random.default_rng(3)
+    for p in calibration.variance_weights(model):
+        p.value = p.value + xp.asarray(rng.normal(0, 0.1, p.value.shape))
+    true = target(model, x)
     adam = optimizer(model)
     adam.step = lambda: None
-    loss = calibration.calibrate_step(model, adam, x, np.random.default_rng(2))
+    loss = calibration.calibrate_step(model, adam, x, true, 4)
 
     def mean_loss():
-        rng = np.random.default_rng(2)
-        a, b = (
-            model.network.predict(Gaussian(x.mean + xp.sqrt(x.var) * xp.asarray(draws))).mean
-            for draws in (rng.standard_normal(x.mean.shape), rng.standard_normal(x.mean.shape))
-        )
-        v = model.network.predict(x).var
-        return float((xp.log(v) + (a - b) ** 2 / 2 / v).mean()) / 2
+        y = model.network.predict(x)
+        error = xp.log(y.var) - xp.log(true.var) + calibration.log_bias(4)
+        return float((error**2 + 0.3 * (y.mean - true.mean) ** 2 / true.var).mean()) / 2
 
     np.testing.assert_allclose(loss, mean_loss(), rtol=1e-12)
-    rng, step = np.random.default_rng(3), 1e-6
+    step = 1e-6
     for p in calibration.variance_weights(model):
         value, direction = p.value, xp.asarray(rng.standard_normal(p.value.shape))
         p.value = value + step * direction
@@ -70,13 +104,25 @@ def test_a_step_moves_the_weights_of_the_variance_alone():
     kept = [*others, *model.network.statistics()]
     before, moved = host(p.value for p in kept), host(p.value for p in optimizer(model).parameters)
     adam = optimizer(model)
+    x = model.input(images())
     for step in range(2):
-        calibration.calibrate_step(model, adam, model.input(images()), np.random.default_rng(step))
+        calibration.calibrate_step(model, adam, x, target(model, x, step), 4)
     for p, value in zip(kept, before, strict=True):
         np.testing.assert_array_equal(to_host(p.value), value)
     for p, value in zip(adam.parameters, moved, strict=True):
         assert (to_host(p.value) != value).all()
     assert not any(s.updates for s in model.network.statistics())
+
+
+def test_the_last_layer_alone_reads_means():
+    for build in (adf.UNet, adf.DeepLabV3Plus):
+        widths = (2, 3, 4)
+        model = adf.Segmenter(build(1, 3, widths=widths, rng=1), 0.1)
+        calibration.free_all(model.network)
+        *others, last = calibration.linear_layers(model.network)
+        assert last is model.network.layers[-1] and last.gate and last.drift
+        assert not any(law.gate or law.drift for law in others)
+        assert len(calibration.variance_weights(model)) == 2 * len(others) + 4
 
 
 def test_threads_do_not_change_a_bit(monkeypatch):
@@ -86,10 +132,9 @@ def test_threads_do_not_change_a_bit(monkeypatch):
         model = begun()
         adam = optimizer(model)
         x = model.input(images(10))
-        losses = [
-            calibration.calibrate_step(model, adam, x, np.random.default_rng(s)) for s in (1, 2)
-        ]
-        results.append([np.array(losses), *host(p.value for p in adam.parameters)])
+        true = target(model, x)
+        losses = [calibration.calibrate_step(model, adam, x, true, 4) for _ in range(2)]
+        results.append([np.array(losses), *host([*true, *(p.value for p in adam.parameters)])])
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -165,11 +210,29 @@ def test_learning_brings_variances_near_to_the_true_ones():
     calibration.begin(model, model.input(images(8, 32)), rng)
     adam = optimizer(model)
     for step in range(40):
-        crops = np.random.default_rng(step).normal(size=(4, 1, 32, 32))
-        calibration.calibrate_step(model, adam, model.input(crops), rng)
+        crops = model.input(np.random.default_rng(step).normal(size=(4, 1, 32, 32)))
+        calibration.calibrate_step(model, adam, crops, calibration.measured(model, crops, rng))
     learned = logarithms()
     assert np.median(plain) < -5 and abs(np.median(learned)) < 0.15
     assert learned.std() < 0.5 * plain.std(), (learned.std(), plain.std())
+
+
+def test_means_that_are_off_are_learned():
+    """By half a true standard deviation each; those of a network that learned nothing are right."""
+    model = begun(0.5)
+    x = model.input(images(4))
+    true = target(model, x, copies=100)
+    true = Gaussian(true.mean + xp.sqrt(true.var) / 2, true.var)
+
+    def mean_error():
+        off = model.network.predict(x).mean - true.mean
+        return np.median(to_host(abs(off) / xp.sqrt(true.var)))
+
+    assert mean_error() > 0.4
+    adam = optimizer(model, 0.05)
+    for _ in range(60):
+        calibration.calibrate_step(model, adam, x, true, 100)
+    assert mean_error() < 0.2
 
 
 def test_no_noise_gives_no_variance_and_more_noise_more():
@@ -196,10 +259,12 @@ def test_noise_of_another_kind_is_learned_from():
     calibration.begin(model, x, np.random.default_rng(1), together)
     a, b = calibration.noisy_pair(x, np.random.default_rng(1), together)
     assert np.ptp(to_host(a.mean - b.mean), axis=(1, 2, 3)).max() < 1e-5
-    loss = calibration.calibrate_step(
-        model, optimizer(model), x, np.random.default_rng(1), together
+    white, alike = (
+        calibration.measured(model, x, np.random.default_rng(1), 16, noise)
+        for noise in (calibration.white, together)
     )
-    assert np.isfinite(loss)
+    assert abs(np.log(float((alike.var / white.var).mean()))) > 0.2
+    assert np.isfinite(calibration.calibrate_step(model, optimizer(model), x, alike))
 
 
 def test_the_head_is_fitted_alone_and_its_loss_falls():
@@ -220,10 +285,9 @@ def test_what_is_not_finite_changes_nothing():
     adam = optimizer(model)
     before = host(p.value for p in adam.parameters)
     x = model.input(images())
+    none = target(model, Gaussian(x.mean, 0 * x.var))
     with pytest.raises(ValueError, match=r"nothing was learned"):
-        calibration.calibrate_step(
-            model, adam, Gaussian(x.mean, 0 * x.var), np.random.default_rng(1)
-        )
+        calibration.calibrate_step(model, adam, x, none)
     assert adam.t == 0
     for p, value in zip(adam.parameters, before, strict=True):
         np.testing.assert_array_equal(to_host(p.value), value)
@@ -232,9 +296,6 @@ def test_what_is_not_finite_changes_nothing():
 def test_an_input_without_noise_is_refused():
     model = begun()
     x = Gaussian(model.input(images()).mean)
-    for call in (
-        calibration.begin,
-        lambda *args: calibration.calibrate_step(args[0], None, *args[1:]),
-    ):
+    for call in (calibration.begin, calibration.measured):
         with pytest.raises(ValueError, match="expects an input with variances"):
             call(model, x, np.random.default_rng(1))

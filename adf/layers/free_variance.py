@@ -9,68 +9,119 @@ the diagonal says too little. So the form of the law stays, and its weights are 
 
 Independence adds variances, perfect correlation adds standard deviations, and a layer lies between
 the two. With one common cause behind its inputs, Cov[x_i, x_j] = k_i k_j std_i std_j, it is exact
-for loading = k, exp(log_gain) = 1 - k**2 (factor analysis); here both are learned from samples, for
-every output by itself: calibration.py. No variance is negative, no noise gives variance 0, c times
-the noise variance gives c times the variance, and a weight that is scaled, or 0, takes its share of
-the variance with it. Both 0 is the law of independent inputs.
+for loading = k, exp(log_gain) = 1 - k**2 (factor analysis).
+
+Whether inputs vary together is another question at every pixel, for it depends on which kinks are
+open: their means tell. And where covariances are missing in a kink or a maximum, its mean is off,
+too. A network's last layer answers for both:
+
+    E[y] += A(w drift) std[x],    Var[y] *= exp(A(gate) f),    f = E[x] / 3, but -1 or 1 beyond.
+
+All are learned from samples, for every output by itself: calibration.py. No variance is negative,
+no noise gives variance 0, c times the noise variance gives c times the variance, and a weight that
+is scaled, or 0, takes its share of the variance with it. All 0 is the law of independent inputs.
 
 Source: none for freed weights. Scalars per layer, fitted to samples, are Calibrated Variance
 Propagation (Wieczorek et al., arXiv 2606.16214, 2026).
 """
 
 from ..backend import xp
+from ..engine import fused
 from ..gaussian import Gaussian
 from .layer import Parameter
 
+LIMIT = 3.0  # of the means that a gate reads
 
-def free(law, loading=0.0):
+
+def free(law, loading=0.0, is_last=False):
     """Gives a layer that learns under the linear law u and r as above, at first all of one loading.
 
-    They are Parameters of the layer, `log_gain` and `loading`, of the shape of its weight.
+    They are Parameters of the layer, `log_gain` and `loading`, of the shape of its weight. A last
+    layer has a `gate` and a `drift`, too, of the same shape and at first 0.
     """
-    law.log_gain = Parameter(xp.zeros_like(law.weight.value))
-    law.loading = Parameter(xp.full_like(law.weight.value, loading))
+    w = law.weight.value
+    law.log_gain = Parameter(xp.zeros_like(w))
+    law.loading = Parameter(xp.full_like(w, loading))
+    law.gate, law.drift = (Parameter(xp.zeros_like(w)) if is_last else None for _ in range(2))
 
 
-def own_weights(law, w):
-    """u and r in the dtype of w."""
-    log_gain = law.log_gain.value.astype(w.dtype, copy=False)
-    return w * w * xp.exp(log_gain), w * law.loading.value.astype(w.dtype, copy=False)
+def own_weights(law, x):
+    """u and r in the dtype of y."""
+    w = law.weights(x)
+    log_gain, loading = (p.value.astype(w.dtype, copy=False) for p in (law.log_gain, law.loading))
+    return w * w * xp.exp(log_gain), w * loading
+
+
+@fused
+def with_square(v, q):
+    return v + q * q
 
 
 def variance(law, x):
-    """Var[y], and q = A(r) std[x], whose square is what is common in it."""
-    u, r = own_weights(law, law.weights(x))
-    q = law.apply(r, xp.sqrt(x.var))
-    return law.apply(u, x.var) + q * q, q
+    """Var[y] without a gate, s = std[x], and q = A(r) s, whose square is what is common in it."""
+    u, r = own_weights(law, x)
+    s = xp.sqrt(x.var)
+    q = law.apply(r, s)
+    return with_square(law.apply(u, x.var), q), s, q
 
 
 def predict(law, x):
-    """What law.predict gives for variances; the mean is that of a point mass."""
-    return Gaussian(law.predict(Gaussian(x.mean)).mean, variance(law, x)[0])
+    """What law.predict gives for variances."""
+    y = Gaussian(law.predict(Gaussian(x.mean)).mean, variance(law, x)[0])
+    return y if law.gate is None else finished(law, x, y)[0]
 
 
 def forward(law, x):
     """What law.forward gives for variances."""
     law.check(x)
     point, mean_backward = law.forward(Gaussian(x.mean))
-    var, q = variance(law, x)
+    var, s, q = variance(law, x)
+    y = Gaussian(point.mean, var)
+    last_backward = None
+    if law.gate is not None:
+        y, last_backward = finished(law, x, y)
 
     # The variance goes back through u as in any linear law; through q**2 it first meets q, which is
     # linear in s = std[x], and ds/dVar[x] = 1 / (2 s), taken as 0 where s is 0.
     def backward(dy):
-        dx = mean_backward(Gaussian(dy.mean))
-        if dy.var is None:
-            return dx
-        s = xp.sqrt(x.var)
-        dq = 2 * q * dy.var
-        _accumulate(law, x, law.weight_grad(x.var, dy.var), law.weight_grad(s, dq))
-        u, r = own_weights(law, law.weights(x))
-        ds = law.adjoint(r, dq, x.var.shape)
-        dvar = law.adjoint(u, dy.var, x.var.shape) + ds * (s > 0) / (2 * s + (s == 0))
-        return Gaussian(dx.mean, dvar)
+        dmean = mean_backward(Gaussian(dy.mean)).mean
+        dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
+        ds = 0
+        if last_backward:
+            dvar, of_gate, ds = last_backward(dy.mean, dvar)
+            dmean = dmean + of_gate
+        dq = 2 * q * dvar
+        _accumulate(law, x, law.weight_grad(x.var, dvar), law.weight_grad(s, dq))
+        u, r = own_weights(law, x)
+        ds = ds + law.adjoint(r, dq, s.shape)
+        dvar = law.adjoint(u, dvar, s.shape) + ds * (s > 0) / (2 * s + (s == 0))
+        return Gaussian(dmean, dvar)
 
-    return Gaussian(point.mean, var), backward
+    return y, backward
+
+
+def finished(law, x, y):
+    """A last layer's y with its drift and its gate  -> (y, backward).
+
+    backward(dmean, dvar) gives what goes back to Var[y] before, to E[x] by the gate, and to std[x].
+    """
+    w = law.weights(x)
+    gate, drift = (p.value.astype(w.dtype, copy=False) for p in (law.gate, law.drift))
+    s = xp.sqrt(x.var)
+    f = xp.clip(x.mean / LIMIT, -1, 1)
+    gain = xp.exp(law.apply(gate, f))
+
+    # d exp(z) = exp(z) dz; beyond the limit f stays as it is.
+    def backward(dmean, dvar):
+        dz = gain * y.var * dvar
+        dt = law.weight_grad(s, dmean)
+        law.gate.grad += law.weight_grad(f, dz)
+        law.drift.grad += w * dt
+        law.weight.grad += drift * dt
+        df = law.adjoint(gate, dz, s.shape)
+        return gain * dvar, df * (abs(f) < 1) / LIMIT, law.adjoint(w * drift, dmean, s.shape)
+
+    return Gaussian(y.mean + law.apply(w * drift, s), gain * y.var), backward
 
 
 def _accumulate(law, x, du, dr):

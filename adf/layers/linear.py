@@ -26,7 +26,7 @@ class LinearLaw(Layer):
 
     weight = None
     bias = None
-    log_gain = loading = None  # Parameters where the variance has weights of its own: free_variance
+    log_gain = loading = gate = drift = None  # Parameters where variances are free: free_variance
 
     def weights(self, x):
         """w in the dtype of y: float32 weights are squared in float64 where x is of float64."""

@@ -3,31 +3,40 @@
 import math
 
 import numpy as np
+from tqdm import tqdm
 
 from ..backend import default_rng, xp
-from ..calibration import begin, calibrate_step, fit_head, linear_layers, variance_weights
+from ..calibration import (
+    begin,
+    calibrate_step,
+    fit_head,
+    free_all,
+    linear_layers,
+    measured,
+    variance_weights,
+)
 from ..dirichlet import log_softmax
 from ..engine.threads import map_ordered
 from ..gaussian import Gaussian
 from ..inference.predict import pad
-from ..layers.free_variance import free
 from ..training import Adam
 
-IMAGES = 8  # a step shows a crop of each
+IMAGES = 8  # of a batch; a step shows as many crops
+POOL = 24  # batches, or one a step: of a crop of each image the true moments are measured
 CROP = 64  # pixels a side: half as many as in training, for variances are local
 BETA2 = 0.99  # of Adam, which has few steps
 HEAD_STEPS = 60
 HEAD_RATE = 0.3
 HEAD_BATCHES = 4  # of IMAGES, on which the head is fitted,
 EVERY = 2  # by every second pixel of every second row: neighbours say the same
-STREAM = 3  # random numbers of their own: (seed, step, STREAM)
+STREAM = 3  # random numbers of their own: (seed, step, STREAM), for the pool,
+CHOICE = 5  # and for what a step shows of it; 4: recalibration.py
 
 
 def freed(segmenter):
     """The Adam of this stage. Variances without weights of their own get some."""
-    for law in linear_layers(segmenter.network):
-        if law.loading is None:
-            free(law)
+    if linear_layers(segmenter.network)[0].loading is None:
+        free_all(segmenter.network)
     return Adam(variance_weights(segmenter), beta2=BETA2)
 
 
@@ -54,15 +63,43 @@ def _crop(x, size, rng):
     return x.map(cut)
 
 
-def learn(run, images, rate):
+class Pool:
+    """Crops x and their `true` logits, of which every step shows some.
+
+    It is a function of the run's settings, the source and the weights that training left, so a run
+    that was killed makes it again.
+    """
+
+    def __init__(self, run, source):
+        s = run.settings
+        found = []
+        steps = range(s.steps, s.steps + min(POOL, s.calibration_steps))
+        for step in tqdm(steps, "true variances", unit=" batches", leave=False, disable=None):
+            images, _ = source.training(step, IMAGES, s.seed)
+            rng = default_rng((s.seed, step, STREAM))
+            x = crops(run.segmenter, images, rng)
+            found.append((x, measured(run.segmenter, x, rng)))
+        # From pairs to a pair, whose fields are those of all batches.
+        self.x, self.true = (
+            Gaussian(*(xp.concatenate(field) for field in zip(*parts, strict=True)))
+            for parts in zip(*found, strict=True)
+        )
+
+    def some(self, rng):
+        """IMAGES crops and their logits."""
+        chosen = xp.asarray(rng.choice(len(self.x.mean), IMAGES, replace=False))
+        return (part.map(lambda field: field[chosen]) for part in (self.x, self.true))
+
+
+def learn(run, rate):
     """One step at this learning rate -> its loss. Before the first, the variances are freed."""
-    rng = default_rng((run.settings.seed, run.step, STREAM))
-    x = crops(run.segmenter, images, rng)
+    rng = default_rng((run.settings.seed, run.step, CHOICE))
+    x, true = run.pool.some(rng)
     if run.step == run.settings.steps:
         begin(run.segmenter, x, rng)
         run.calibrator = freed(run.segmenter)
     run.calibrator.learning_rate = rate
-    return calibrate_step(run.segmenter, run.calibrator, x, rng)
+    return calibrate_step(run.segmenter, run.calibrator, x, true)
 
 
 def fit(run, source):

@@ -95,7 +95,7 @@ def restart(run, steps):
         )
     run.settings = settings
     run.step = settings.steps
-    run.calibrator = None
+    run.calibrator = run.pool = None
 
 
 def lock(run, out):
@@ -110,12 +110,12 @@ def lock(run, out):
 def learn(run, source, lines):
     """All steps of calibration, with their lines for the log."""
     steps = run.settings.calibration_steps
+    run.pool = calibrating.Pool(run, source)
     with tqdm(total=steps * calibrating.IMAGES, unit=" images", smoothing=0.1) as bar:
         while run.step < run.settings.all_steps:
-            images, _ = source.training(run.step, calibrating.IMAGES, run.settings.seed)
-            loss = run.learn(images, None, lines)
+            loss = run.learn(None, None, lines)
             bar.set_postfix(step=run.step, loss=f"{loss:.3f}", refresh=False)
-            bar.update(len(images))
+            bar.update(calibrating.IMAGES)
 
 
 def write(run, before, lines, out):

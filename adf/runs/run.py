@@ -41,7 +41,8 @@ class Run:
         self.seen = None  # by what the checkpoint is known again, once it is read or written
         self.segmenter = settings.segmenter()
         self.optimizer = Adam(self.segmenter.parameters(), settings.learning_rate)
-        self.calibrator = None  # the optimizer of calibration, once that has begun
+        self.calibrator = None  # the optimizer of calibration, once that has begun,
+        self.pool = None  # and what it learns from
         if step > settings.steps:
             self.calibrator = calibrating.freed(self.segmenter)
 
@@ -119,11 +120,13 @@ class Run:
             # A checkpoint is due every so many steps or seconds, and at the end.
             batch = drawing.submit(self._draw, source, self.step)
             while self.step < s.all_steps:
+                if self.step >= s.steps:
+                    self.pool = self.pool or calibrating.Pool(self, source)
                 images, labels = batch.result()
                 batch = drawing.submit(self._draw, source, self.step + 1)
                 loss = self.learn(images, labels, log_file)
                 bar.set_postfix(step=self.step, loss=f"{loss:.3f}", refresh=False)
-                bar.update(len(images))
+                bar.update(self._images(self.step) - bar.n)
                 due = time.monotonic() - saved > EVERY_SECONDS or self.step % EVERY_STEPS == 0
                 if self.step == s.all_steps > s.steps:
                     calibrating.fit(self, source)
@@ -133,10 +136,10 @@ class Run:
                     saved = time.monotonic()
 
     def _draw(self, source, step):
-        """The images and labels of a step; those of calibration need no labels."""
-        is_training = step < self.settings.steps
-        size = self.settings.batch_size if is_training else calibrating.IMAGES
-        return source.training(step, size, self.settings.seed)
+        """The images and labels of a step of training; calibration has its pool."""
+        if step >= self.settings.steps:
+            return None, None
+        return source.training(step, self.settings.batch_size, self.settings.seed)
 
     def _images(self, steps):
         """How many images so many steps show."""
@@ -150,7 +153,7 @@ class Run:
             self.optimizer.learning_rate = rate
             loss = train_step(self.segmenter, self.optimizer, images, labels)
         else:
-            loss = calibrating.learn(self, images, rate)
+            loss = calibrating.learn(self, rate)
         # Both kinds of step are logged alike; none that leaves NaN is.
         if not is_finite(self.segmenter):
             raise ValueError(

@@ -18,7 +18,7 @@ from ..segmenter import Segmenter
 
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
 CALIBRATION_STEPS = 400
-CALIBRATION_RATE = 0.03  # at its peak
+CALIBRATION_RATE = 0.05  # at its peak
 CALIBRATION_WARM_UP = 10
 NOISE_HELP = (
     "variance (not standard deviation) of the noise, in units of the normalised image's variance"

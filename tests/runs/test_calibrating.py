@@ -60,7 +60,7 @@ def test_it_follows_training_and_is_logged_like_it(whole):
     rates = [float(line[2]) for line in lines]
     assert rates == [run.settings.rate_at(step) for step in range(7)]
     assert rates[:3] == [run.settings.learning_rate_at(step) for step in range(3)]
-    assert rates[3] == pytest.approx(0.03 / 10)
+    assert rates[3] == pytest.approx(0.05 / 10)
     arrays, about = checkpoint.load(run.path)
     assert about["step"] == 7 and about["calibration_steps"] == 4
     segmenter = runs.load(run.folder).segmenter
@@ -72,13 +72,34 @@ def test_it_follows_training_and_is_logged_like_it(whole):
 
 @pytest.mark.parametrize("last", [1, 3, 4, 6, 7, 9])
 def test_killed_and_resumed_it_ends_the_same(last, whole, tmp_path, monkeypatch):
-    """In training, between the stages, in calibration, and while the head is fitted."""
+    """In training, between the stages, while truth is measured, and while the head is fitted."""
     monkeypatch.setattr(run_module, "EVERY_STEPS", 2)
     run = begun(tmp_path / "run")
     with pytest.raises(Killed):
         run.train(Small(last))
     resumed = begun(tmp_path / "run", resume=True)
     assert resumed.step <= last
+    resumed.train(Small())
+    assert content(resumed) == content(whole)
+
+
+@pytest.mark.parametrize("last", [3, 4, 5, 6])
+def test_killed_in_a_step_of_calibration_it_ends_the_same(last, whole, tmp_path, monkeypatch):
+    """What it learns from is not in the checkpoint, and is measured again."""
+    monkeypatch.setattr(run_module, "EVERY_STEPS", 1)
+    run = begun(tmp_path / "run")
+    learn = calibrating.learn
+
+    def killed(run, rate):
+        if run.step == last:
+            raise Killed
+        return learn(run, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(calibrating, "learn", killed)
+        run.train(Small())
+    resumed = begun(tmp_path / "run", resume=True)
+    assert resumed.step == last and resumed.pool is None
     resumed.train(Small())
     assert content(resumed) == content(whole)
 
@@ -91,7 +112,7 @@ def test_it_changes_the_variances_and_the_head_alone(whole, tmp_path):
     changed = {n for n in before if not np.array_equal(before[n], after[n])}
     assert changed == {"value/head.c1", "value/head.c2"}
     new = {n.rsplit(".", 1)[1] for n in after.keys() - before.keys()}
-    assert new == {"log_gain", "loading"}
+    assert new == {"log_gain", "loading", "gate", "drift"}
     x = run.segmenter.input(Small().training(99, 2, 0)[0])
     point = Gaussian(x.mean)
     one, other = (r.segmenter.network.predict(point).mean for r in (plain, run))
@@ -138,20 +159,35 @@ def test_a_crop_has_one_size_and_lies_inside(size):
     assert (to_host(x.var) == np.float32(0.2)).all()
 
 
-def test_every_step_sees_other_crops_and_other_noise(tmp_path, monkeypatch):
+def test_every_step_sees_other_crops_of_the_pool(tmp_path, monkeypatch):
+    """Of one image there are other crops, and of one crop other noise."""
     seen = []
 
-    def watched(segmenter, optimizer, x, rng):
-        seen.append((to_host(x.mean).tobytes(), rng.random()))
+    def watched(segmenter, optimizer, x, true):
+        seen.append([to_host(field).copy() for field in (x.mean, true.mean, true.var)])
         return 0.5
 
     monkeypatch.setattr(calibrating, "calibrate_step", watched)
     monkeypatch.setattr(Small, "training", lambda *_: Small.same)
     rng = default_rng(0)
-    Small.same = rng.normal(size=(8, 1, 80, 80)), rng.integers(0, 3, (8, 80, 80))
-    finished(tmp_path / "run", calibration_steps=5)
-    crops, draws = zip(*seen, strict=True)
-    assert len(set(crops)) == len(set(draws)) == 5
+    Small.same = rng.normal(size=(8, 1, 66, 66)), rng.integers(0, 3, (8, 66, 66))
+    run = finished(tmp_path / "run", calibration_steps=5)
+    pool = [to_host(field) for field in (run.pool.x.mean, run.pool.true.mean, run.pool.true.var)]
+    assert len(pool[0]) == 5 * calibrating.IMAGES
+    assert len({step[0].tobytes() for step in seen}) == 5
+    for step in seen:
+        places = [int((pool[2] == var).all(axis=(1, 2, 3)).argmax()) for var in step[2]]
+        assert len(set(places)) == calibrating.IMAGES
+        for all_of_it, some in zip(pool, step, strict=True):
+            np.testing.assert_array_equal(all_of_it[places], some)
+    assert len({image.tobytes() for image in pool[0]}) < len(pool[0])
+    assert len({image.tobytes() for image in pool[2]}) == len(pool[2])
+
+
+def test_short_calibrations_measure_no_more_than_they_show(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrating, "POOL", 2)
+    pools = [finished(tmp_path / str(n), calibration_steps=n).pool for n in (1, 3)]
+    assert [len(pool.x.mean) for pool in pools] == [8, 16]
 
 
 def test_the_head_fits_the_new_variances(tmp_path):

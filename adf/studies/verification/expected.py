@@ -98,38 +98,53 @@ def free_affine(matrix):
 
     def exact(layer, x):
         shape = x.mean.shape[1:]
-        u, r = (matrix(_of_weights(layer, w), shape)[0] for w in _own_weights(layer))
+        weights = [matrix(_of_weights(layer, w), shape)[0] for w in _own_weights(layer)]
         law = affine(matrix)(layer, x)
-        images = x.var.reshape(len(x.var), -1).astype("float64")
-        var, shares = (
-            sum(parts, ()) for parts in zip(*(_free(u, r, v) for v in images), strict=True)
+        images = (field.reshape(len(field), -1).astype("float64") for field in x)
+        found = [_free(*weights, m, v) for m, v in zip(*images, strict=True)]
+        drift, size, var, shares = (sum(parts, ()) for parts in zip(*found, strict=True))
+        # What the last layer adds to the mean is rounded as the sum that it is added to.
+        return law._replace(
+            mean=[m + d for m, d in zip(law.mean, drift, strict=True)],
+            size=[a + b for a, b in zip(law.size, size, strict=True)],
+            var=var,
+            var_bound=[law.var_bound[0] * (2 + share) for share in shares],
+            formula=f"{law.formula}; variance: that (2 + Z + 2 abs(q) S / variance)",
         )
-        # q = A(r) s may cancel: its error refers to S = A(|r|) s, and so that of q**2 to 2 |q| S.
-        bound = [law.var_bound[0] * (1 + share) for share in shares]
-        formula = f"{law.formula}; variance: that (1 + 2 abs(q) S / variance)"
-        return law._replace(var=var, var_bound=bound, formula=formula)
 
     return exact
 
 
 @reference.exactly
-def _free(u, r, var):
-    """Var[y] of one image, and 2 |q| S / Var[y]."""
-    var = np.array([reference.mpf(v) for v in var.tolist()], object)
-    s = np.array([reference.mpmath.sqrt(v) for v in var], object)
+def _free(u, r, t, gate, mean, var):
+    """Of one image: A(t) s, A(|t|) s, Var[y], and Z + 2 |q| S / Var[y] before the gate.
+
+    q = A(r) s may cancel: its error refers to S = A(|r|) s, and so that of q**2 to 2 |q| S. That of
+    the gate's exponent refers to Z = A(|gate|) |f|.
+    """
+    s = np.array([reference.mpmath.sqrt(v) for v in _mpf(var)], object)
+    f = np.clip(_mpf(mean) / 3, -1, 1)
     q = r @ s
-    total = u @ var + q * q
-    return tuple(total), tuple(float(share) for share in 2 * abs(q) * (abs(r) @ s) / total)
+    total = u @ _mpf(var) + q * q
+    shares = abs(gate) @ abs(f) + 2 * abs(q) * (abs(r) @ s) / total
+    gated = _exp(gate @ f) * total
+    return tuple(t @ s), tuple(abs(t) @ s), tuple(gated), tuple(map(float, shares))
 
 
 @reference.exactly
 def _own_weights(layer):
-    """u and r, in exact arithmetic."""
-    w, log_gain, loading = (
-        np.vectorize(reference.mpf, otypes=[object])(to_host(p.value).astype("float64"))
-        for p in (layer.weight, layer.log_gain, layer.loading)
-    )
-    return w * w * np.vectorize(reference.mpmath.exp, otypes=[object])(log_gain), w * loading
+    """u, r, t and the gate, in exact arithmetic."""
+    parts = (layer.weight, layer.log_gain, layer.loading, layer.drift, layer.gate)
+    w, log_gain, loading, drift, gate = (_mpf(to_host(p.value)) for p in parts)
+    return w * w * _exp(log_gain), w * loading, w * drift, gate
+
+
+def _mpf(array):
+    return np.vectorize(reference.mpf, otypes=[object])(array.astype("float64"))
+
+
+def _exp(array):
+    return np.vectorize(reference.mpmath.exp, otypes=[object])(array)
 
 
 def _of_weights(layer, w):

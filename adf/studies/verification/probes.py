@@ -25,8 +25,9 @@ def with_bias(layer):
 def freed(layer):
     """The layer with a random bias, and with random weights of its own for the variance."""
     rng = np.random.default_rng(8)
-    free_variance.free(layer)
-    for p, size in ((layer.log_gain, 0.5), (layer.loading, 0.4)):
+    free_variance.free(layer, is_last=True)
+    sizes = {layer.log_gain: 0.5, layer.loading: 0.4, layer.gate: 0.3, layer.drift: 0.1}
+    for p, size in sizes.items():
         p.value = xp.asarray(rng.normal(0, size, p.value.shape).astype("float32"))
     return with_bias(layer)
 

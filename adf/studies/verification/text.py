@@ -48,8 +48,8 @@ pair a, b of Gaussians: t = |μa - μb| / s, s² = σa² + σb². Three things a
 Column 9. *exact*: E[y] and Var[y] are the true ones for independent Gaussian x (BatchNorm2d: for given m and total;
 Add: for branches that share no input, else their covariance is left out). That y is then passed on as independent
 Gaussians is the assumption of assumed density filtering, and is not measured here. *formula*: the head maps μ and σ² to
-numbers by definition; there is no expectation to sample. *learned*: E[y] is exact, Var[y] is what its own weights say
-(q and S: see adf/layers/free_variance.py and expected.py), random ones here. A dash: nothing to measure; running
+numbers by definition; there is no expectation to sample. *learned*: E[y] and Var[y] are what weights of their own say
+(adf/layers/free_variance.py; q, S and Z: expected.py), random ones here. A dash: nothing to measure; running
 statistics and the Dirichlet's moments are not trained through.
 
 ## The table
