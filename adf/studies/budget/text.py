@@ -50,7 +50,7 @@ NOT_LEARNED = """
 
 # The tables, where they have some.
 LEARNED = """
-This network's variances have weights of their own, learned from pairs of noisy copies, for inputs that are not
+This network's variances have weights of their own, learned from noisy copies, for inputs that are not
 independent. The last cause is *learned weights*, then: the product of what dependence takes away and of what they put
 in its place, 1 where they make up for it.
 
