@@ -45,6 +45,7 @@ from adf import runs
 from adf.files import checkpoint
 from adf.files.image_file import LUMA, PIXELS, read_image, read_labels
 from adf.files.tensor_file import read_tensor
+from adf.runs.settings import BEFORE
 
 SECONDS = 10  # for one mutant, however busy the machine is
 MOST = 64 * 2**20  # bytes more than before it was opened
@@ -251,7 +252,7 @@ def others(kind, content, labels):
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 settings = json.loads(file["manifest.json"])["settings"]
             defaults = {field.name: field.default for field in dataclasses.fields(runs.Settings)}
-            return [[_words(defaults | {"fingerprint": None} | settings)]]
+            return [[_words(defaults | BEFORE | {"fingerprint": None} | settings)]]
     return None
 
 
