@@ -15,6 +15,14 @@ from adf.segmenter import Segmenter
 TINY = {"widths": [2, 3], "steps": 3, "batch_size": 2, "calibration_steps": 4, "noise_var": 0.1}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_crops():
+    """As small as the images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrating, "CROP", 16)
+        yield
+
+
 class Killed(Exception):
     pass
 
@@ -148,8 +156,9 @@ def test_weights_of_a_wrong_stage_are_refused(whole, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 64), (128, 128), (70, 90), (5, 300), (1, 1)])
-def test_a_crop_has_one_size_and_lies_inside(size):
+def test_a_crop_has_one_size_and_lies_inside(size, monkeypatch):
     """Images are normalised as a whole, and reflected where they are smaller than a crop."""
+    monkeypatch.setattr(calibrating, "CROP", 64)
     segmenter = runs.Settings(widths=[2, 3, 4], noise_var=0.2).segmenter()
     image = np.random.default_rng(0).normal(size=(1, *size))
     seen = {round(float(v), 4) for v in to_host(segmenter.input(image[None]).mean).ravel()}
@@ -170,7 +179,7 @@ def test_every_step_sees_other_crops_of_the_pool(tmp_path, monkeypatch):
     monkeypatch.setattr(calibrating, "calibrate_step", watched)
     monkeypatch.setattr(Small, "training", lambda *_: Small.same)
     rng = default_rng(0)
-    Small.same = rng.normal(size=(8, 1, 66, 66)), rng.integers(0, 3, (8, 66, 66))
+    Small.same = rng.normal(size=(8, 1, 18, 18)), rng.integers(0, 3, (8, 18, 18))
     run = finished(tmp_path / "run", calibration_steps=5)
     pool = [to_host(field) for field in (run.pool.x.mean, run.pool.true.mean, run.pool.true.var)]
     assert len(pool[0]) == 5 * calibrating.IMAGES
