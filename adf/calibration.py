@@ -135,7 +135,8 @@ def measured(segmenter, x, rng, copies=COPIES, noise=white):
         mean, var = (field[rows] for field in x)
         noisy = (Gaussian(mean + noise(own, var)) for _ in range(copies))
         y = xp.stack([segmenter.network.predict(point).mean for point in noisy])
-        return Gaussian(y.mean(axis=0), y.var(axis=0, ddof=1))
+        off = y - y.mean(axis=0)
+        return Gaussian(y.mean(axis=0), (off * off).sum(axis=0) / (copies - 1))
 
     found = map_ordered(work, list(zip(parts, rng.spawn(len(parts)), strict=True)))
     return Gaussian(*(xp.concatenate(field) for field in zip(*found, strict=True)))

@@ -108,7 +108,7 @@ def finished(law, x, y):
     w = law.weights(x)
     gate, drift = (p.value.astype(w.dtype, copy=False) for p in (law.gate, law.drift))
     s = xp.sqrt(x.var)
-    f = xp.clip(x.mean / LIMIT, -1, 1)
+    f = xp.minimum(xp.maximum(x.mean / LIMIT, -1), 1)
     gain = xp.exp(law.apply(gate, f))
 
     # d exp(z) = exp(z) dz; beyond the limit f stays as it is.

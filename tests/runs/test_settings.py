@@ -47,8 +47,8 @@ def test_calibration_follows_training_where_there_is_noise():
     settings = Settings(steps=100, learning_rate=2.0, calibration_steps=40)
     assert settings.all_steps == 140
     assert settings.rate_at(99) == settings.learning_rate_at(99)
-    assert settings.rate_at(100) == pytest.approx(0.03 / 10)
-    assert settings.rate_at(120) == pytest.approx(0.03 / 2)
+    assert settings.rate_at(100) == pytest.approx(0.05 / 10)
+    assert settings.rate_at(120) == pytest.approx(0.05 / 2)
     assert settings.rate_at(140) == pytest.approx(0)
     assert Settings(calibration_steps=0).all_steps == Settings.steps
     for without in ({"noise_var": 0.0}, {"system": "unet-bn"}):
