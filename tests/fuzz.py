@@ -5,7 +5,7 @@
 The originals are the files of the other tests. Some mutants have their checksums made right again,
 so that what lies behind them is reached. A mutant that is read must be what it was, or what another
 library reads in it (Pillow, tifffile, NumPy), or, where none can, at least plausible. One that
-takes longer than SECONDS or more than MOST bytes counts as crashed, and so does one that runs code.
+takes more than SECONDS or MOST bytes counts as crashed, and so does one that runs code.
 The same seed makes the same mutants, however many processes there are; failures are kept.
 """
 
@@ -31,6 +31,7 @@ import zipfile
 import zlib
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ from adf.files.image_file import LUMA, PIXELS, read_image, read_labels
 from adf.files.tensor_file import read_tensor
 from adf.runs.settings import BEFORE
 
-SECONDS = 10  # for one mutant, however busy the machine is
+SECONDS = 10  # of the processor for one mutant, so that a busy machine is no fault
 MOST = 64 * 2**20  # bytes more than before it was opened
 CEILING = 2**33  # bytes of addresses of a process: the guard of the machine
 CHUNK = 200  # mutants of one kind in a row
@@ -362,7 +363,8 @@ def tallied(job):
 def guarded():
     """Makes this a process that neither reads for long nor takes the machine's memory."""
     resource.setrlimit(resource.RLIMIT_AS, (CEILING, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGPROF, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to act upon
     logging.disable()  # tifffile's own words on what it reads for comparison
 
 
@@ -375,7 +377,7 @@ def watched(kind, path, content, original, labels):
     found = None
     before = _peak(anew=True)
     start = time.process_time()
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         with hostile.listening() as heard:
             found = read(kind, path, labels)
@@ -387,7 +389,7 @@ def watched(kind, path, content, original, labels):
         if isinstance(error, KeyboardInterrupt):
             raise
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     seconds = time.process_time() - start
     taken = _peak() - before
     if taken > MOST:
@@ -418,15 +420,24 @@ def _is_refusal(error, path):
     return type(error) is ValueError and is_line and MemoryError not in causes
 
 
+@contextmanager
+def _until_interrupted(pool):
+    """What was done is told, also where it was not all: for SIGINT, Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def fuzz(mutants, seed, processes):
-    """kind -> Tally of all its mutants."""
+    """kind -> Tally of all its mutants, or of those until it is interrupted."""
     jobs = [
         (TURNS[first // CHUNK % len(TURNS)], seed, first, min(CHUNK, mutants - first))
         for first in range(0, mutants, CHUNK)
     ]
     total = {kind: Tally(kind, Counter(), 0, 0.0, []) for kind in KINDS}
     pool = ProcessPoolExecutor(processes, initializer=guarded)
-    with pool, tqdm(total=mutants, unit=" mutants") as bar:
+    with pool, tqdm(total=mutants, unit=" mutants") as bar, _until_interrupted(pool):
         for job, tally in zip(jobs, pool.map(tallied, jobs), strict=True):
             kind, outcomes, peak, slowest, failures = total[tally.kind]
             total[kind] = Tally(
