@@ -167,9 +167,11 @@ def _command(run, images, samples, data):
 
 def _origin(run, data):
     """What the numbers are about, as words of the report."""
+    training = min(run.step, run.settings.steps)
+    calibration = f" and {run.step - training} of calibration" if run.step > training else ""
     return {
         "system": run.settings.system,
-        "steps": run.step,
+        "steps": f"{training} steps of training{calibration}",
         "trained_on": run.settings.data,
         "data": data or run.settings.data,
         "noise_var": run.settings.noise_var,

@@ -7,7 +7,7 @@
 BUDGET = """# The error budget of a trained network
 
 Written by `{command}`.
-{system}, {steps} steps on {trained_on}. {images} of the test images of {data} (of larger ones the middle {side} x {side}), with noise
+{system}, {steps} on {trained_on}. {images} of the test images of {data} (of larger ones the middle {side} x {side}), with noise
 of variance {noise_var:g}; {samples} samples of each, seed 0. {versions}.
 
 Assumed density filtering hands every layer a product of Gaussians. What really comes in is neither Gaussian nor
