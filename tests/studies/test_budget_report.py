@@ -9,6 +9,7 @@ from scipy.stats import spearmanr
 import adf
 from adf import Gaussian, montecarlo, runs
 from adf.backend import to_host, xp
+from adf.data.source import open_source
 from adf.layers.free_variance import free
 from adf.studies import budget
 from adf.studies.budget import report as reporting
@@ -189,6 +190,20 @@ def test_a_report_of_anyones_images(has_learned, tmp_path, monkeypatch):
     assert text.count("| learned weights |") == has_learned == text.count("plain ADF:")
     assert text.count("| not independent |") == 1 and "nan" not in text
     assert "| 64 samples, orthogonal |" in text and "Conv2d, 2 x 16 x 16" in text
+
+
+def test_images_that_show_the_most_classes_come_first(tmp_path):
+    """An empty field, two classes, none known, three; of equals the earlier one."""
+    for kind in ("images", "labels"):
+        (tmp_path / "test" / kind).mkdir(parents=True)
+    for i, classes in enumerate((1, 2, 0, 3, 3)):
+        np.save(tmp_path / "test" / "images" / f"{i}.npy", np.eye(8) + np.eye(8)[i])
+        if classes:
+            labels = (np.arange(64) % classes).astype(np.uint8).reshape(8, 8)
+            np.save(tmp_path / "test" / "labels" / f"{i}.npy", labels)
+    source = open_source(str(tmp_path), classes=3)
+    found = [s.name for s in sorted(source.test(0), key=reporting._classes, reverse=True)]
+    assert found == ["3", "4", "1", "0", "2"]
 
 
 @pytest.mark.parametrize(

@@ -126,15 +126,24 @@ def _tables(found, rows, without, samples):
 
 
 def middle_inputs(run, images, data=None):
-    """The inputs of so many test images, each (1, 1, H, W): a whole image, or its middle."""
+    """The inputs of so many test images, each (1, 1, H, W): a whole image, or its middle.
+
+    Those that show the most classes come first: an empty field says little of a network.
+    """
     source = open_source(data) if data else open_data(run, run.settings.data)
     multiple = getattr(run.segmenter.network, "multiple", 1)
+    samples = sorted(source.test(run.settings.seed), key=_classes, reverse=True)  # is stable
     found = []
-    for sample in source.test(run.settings.seed)[:images]:
+    for sample in samples[:images]:
         x = run.segmenter.input(xp.asarray(sample.image)[None, None])
         middle = (..., *(_middle(size, multiple) for size in x.mean.shape[2:]))
         found.append(x.map(lambda field, middle=middle: xp.ascontiguousarray(field[middle])))
     return found
+
+
+def _classes(sample):
+    """How many classes a sample shows, as far as that is known."""
+    return 0 if sample.labels is None else len(np.unique(sample.labels))
 
 
 def _middle(size, multiple):
