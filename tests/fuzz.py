@@ -20,6 +20,7 @@ import logging
 import math
 import os
 import random
+import re
 import resource
 import signal
 import struct
@@ -402,10 +403,16 @@ def watched(kind, path, content, original, labels):
 
 
 def _peak(anew=False):
-    """The most memory that this process has had; `anew`: from now on."""
-    if anew and os.path.exists("/proc/self/clear_refs"):
+    """The most memory that this process has had; `anew`: from now on.
+
+    Linux starts VmHWM anew, but not ru_maxrss, which also knows what this process was before exec.
+    """
+    if not os.path.exists("/proc/self/clear_refs"):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if anew:
         Path("/proc/self/clear_refs").write_text("5")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
 
 
 def _is_refusal(error, path):
