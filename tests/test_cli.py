@@ -22,7 +22,7 @@ from yeast_folder import write, write_sample
 import adf
 from adf import runs
 from adf.__main__ import main
-from adf.files import checkpoint
+from adf.files import checkpoint, manifest
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--steps", "2", "--batch-size", "1")
@@ -62,7 +62,7 @@ def few_held_out():
 def test_a_checkpoint_of_version_1_is_refused_by_name(trained, tmp_path, monkeypatch, capsys):
     """Its arrays had numbers instead of paths."""
     arrays, settings = checkpoint.load(trained / "checkpoint.npz")
-    monkeypatch.setattr(checkpoint, "VERSION", 1)
+    monkeypatch.setattr(manifest, "VERSION", 1)
     checkpoint.save(tmp_path / "checkpoint.npz", arrays, settings)
     monkeypatch.undo()
     assert main(["evaluate", str(tmp_path)]) == 2
