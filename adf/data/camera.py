@@ -88,7 +88,7 @@ def _noise(rng):
 
 
 def break_some(rng, image, labels):
-    """Now and then: hot pixels, a hot line, a black frame as where images are stitched."""
+    """Now and then, in place: hot pixels, a hot line, a black frame as in stitched images."""
     chance = rng.random()
     if chance < 0.04:
         rows, columns = rng.integers(0, SIZE, (2, rng.integers(1, 6)))
