@@ -20,16 +20,15 @@ of d asks for more steps.) The mean m of a logit learns to be that of the copies
 import copy
 
 from .backend import xp
-from .engine.micro_batches import sum_gradients
 from .engine.threads import map_ordered
 from .gaussian import Gaussian
 from .layers import Identity
-from .layers.checks import check_finite
 from .layers.fold import fold
 from .layers.free_variance import free
 from .layers.frozen import frozen
 from .layers.linear import LinearLaw
 from .layers.paths import held
+from .training import descend
 
 LOADING = 0.3  # where it begins: at 0 its gradient is 0
 MICRO_BATCH = 4  # crops
@@ -169,12 +168,7 @@ def calibrate_step(segmenter, optimizer, x, true, copies=COPIES):
         loss = (error * error + off * (y.mean - mean)) / 2
         return loss.astype("float64").sum() / true.var.size
 
-    for p in segmenter.parameters():
-        p.grad = xp.zeros_like(p.value)
-    total, _ = sum_gradients(fixed, loss_of, len(x.mean), MICRO_BATCH)
-    loss = check_finite(total, segmenter)
-    optimizer.step()
-    return loss
+    return descend(fixed, optimizer, loss_of, len(x.mean), MICRO_BATCH)
 
 
 def fit_head(segmenter, optimizer, logits, labels):
@@ -188,9 +182,4 @@ def fit_head(segmenter, optimizer, logits, labels):
         backward(1 / labels.size)
         return loss
 
-    for p in segmenter.head.parameters():
-        p.grad = xp.zeros_like(p.value)
-    total, _ = sum_gradients(head, loss_of, len(labels), MICRO_BATCH)
-    loss = check_finite(total / labels.size, head)
-    optimizer.step()
-    return loss
+    return descend(head, optimizer, loss_of, len(labels), MICRO_BATCH, labels.size)

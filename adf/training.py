@@ -31,11 +31,20 @@ def train_step(segmenter, optimizer, images, labels):
         backward(1 / labels.size)  # (8.2)
         return loss
 
+    size = MICRO_BATCH if segmenter.network.statistics() else MICRO_BATCH_WITHOUT_NORM
+    return descend(segmenter, optimizer, loss_of, len(labels), size, labels.size)
+
+
+def descend(segmenter, optimizer, loss_of, count, size, parts=1):
+    """One step of the optimizer, for the micro-batches of `size` out of `count` images.
+
+    Returns the sum of their losses over `parts`. loss_of: see `sum_gradients`. Raises ValueError on
+    what is not finite.
+    """
     for p in segmenter.parameters():
         p.grad = xp.zeros_like(p.value)
-    size = MICRO_BATCH if segmenter.network.statistics() else MICRO_BATCH_WITHOUT_NORM
-    total, update_statistics = sum_gradients(segmenter, loss_of, len(labels), size)
-    loss = check_finite(total / labels.size, segmenter)
+    total, update_statistics = sum_gradients(segmenter, loss_of, count, size)
+    loss = check_finite(total / parts, segmenter)
     optimizer.step()
     update_statistics()
     return loss
