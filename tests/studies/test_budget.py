@@ -16,9 +16,11 @@ from adf.studies import budget
 from adf.studies.budget.figure import error_budget
 from adf.studies.budget.plain import learned, plain
 from adf.studies.budget.report import Row, summarise, table
+from adf.studies.budget.score import Score
 from adf.studies.budget.stages import Stage, moments
 
 SAMPLES = 20_000
+SCORE = Score(1, 1, 1, 0, 1, 9)
 # six standard errors of the mean logarithm of 16 independent sampled variances
 NOISE = 6 * math.sqrt(2 / (16 * SAMPLES))
 
@@ -115,7 +117,10 @@ def test_the_books_balance():
     again = budget.measure(network, x, samples=64)
     assert all((a.factors == b.factors).all() for a, b in zip(stages, again, strict=True))
     rows = summarise([stages, again])
-    assert rows[0].name == "Conv2d, 4 x 8 x 8" and rows[0].low < rows[0].median < rows[0].high
+    assert (
+        rows[0].name == "Conv2d, 4 x 8 x 8"
+        and rows[0].score.low < rows[0].score.median < rows[0].score.high
+    )
     assert len(table(rows).splitlines()) == len(stages) + 2
 
 
@@ -199,16 +204,16 @@ def test_rows_by_hand():
     first = stage(np.arange(1.0, 51), (4, 1, 0.5, 1))
     second = stage(np.arange(51.0, 102), (1, 9, 2, 1))
     (row,) = summarise([[first], [second]])
-    assert (row.low, row.median, row.high) == pytest.approx((6, 51, 96))
-    assert row.mean_error == pytest.approx(1 / 2)
+    assert (row.score.low, row.score.median, row.score.high) == pytest.approx((6, 51, 96))
+    assert row.score.mean_error == pytest.approx(1 / 2)
     np.testing.assert_allclose(row.factors, [2, 3, 1, 1])
 
 
 def test_bars_are_stacked_by_factors():
     """From 1 upwards by 2 and then by 3, downwards by 1/2 and 1/5; a third one the other way."""
     rows = [
-        Row("a", 1, 1, 1, 0, np.array([7, 2, 3, 0.25])),
-        Row("b", 1, 1, 1, 0, np.array([7, 0.5, 4, 0.2])),
+        Row("a", SCORE, np.array([7, 2, 3, 0.25])),
+        Row("b", SCORE, np.array([7, 0.5, 4, 0.2])),
     ]
     figure = error_budget(rows, np.ones((2, 3, 3)))
     bars = [(p.get_y(), p.get_y() + p.get_height()) for p in figure.axes[1].patches]

@@ -49,8 +49,8 @@ def test_the_bias_of_sampled_variances_is_taken_off():
     logs = np.log(stages[0].ratio)
     (row,) = summarise([stages], 4)
     assert row.factors[1] == pytest.approx(np.exp(-logs.mean()), abs=0.05)
-    assert row.median == pytest.approx(np.median(stages[0].ratio) * row.factors[1], rel=1e-9)
-    assert row.worth > 1000 and " > 4 |" in table([row], samples=4)
+    assert row.score.median == pytest.approx(np.median(stages[0].ratio) * row.factors[1], rel=1e-9)
+    assert row.score.worth > 1000 and " > 4 |" in table([row], samples=4)
 
 
 def test_a_rank_is_that_of_the_pixels_of_a_channel():
@@ -160,7 +160,7 @@ def test_the_curve_shows_every_rival_that_has_a_worth():
 
 
 def test_plain_adf_is_drawn_beside():
-    rows = [Row("a", 1, 1, 1, 0, np.array([1, 1, 1, 2.0]))]
+    rows = [Row("a", Score(1, 1, 1, 0, 1, 9), np.array([1, 1, 1, 2.0]))]
     figure = error_budget(rows, np.ones((2, 3, 3)), reporting.LEARNED_CAUSES, rows)
     labels = [t.get_text() for axes in figure.axes[:2] for t in axes.get_legend().get_texts()]
     assert "plain ADF, median" in labels and "learned weights" in labels

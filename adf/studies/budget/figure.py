@@ -38,13 +38,14 @@ def error_budget(rows, maps, causes=CAUSES, plain=None):
 def _draw_ratio(axes, rows, plain):
     """ADF's variance over the true one, by layer: the median and the range of nine in ten."""
     depth = np.arange(len(rows))
-    low = [r.low for r in rows]
-    high = [r.high for r in rows]
+    low = [r.score.low for r in rows]
+    high = [r.score.high for r in rows]
     axes.axhline(1, color="0.5", linestyle="--", linewidth=1)
     axes.fill_between(depth, low, high, color="0.85", label="nine in ten outputs")
-    axes.plot(depth, [r.median for r in rows], "k.-", label="median")
+    axes.plot(depth, [r.score.median for r in rows], "k.-", label="median")
     if plain:
-        axes.plot(depth, [r.median for r in plain], ":", color="#D55E00", label="plain ADF, median")
+        medians = [r.score.median for r in plain]
+        axes.plot(depth, medians, ":", color="#D55E00", label="plain ADF, median")
     axes.set(ylabel="variance, ADF / true", yscale="log", xlim=(-0.7, len(rows) - 0.3))
     axes.legend(frameon=False, loc="lower left")
 

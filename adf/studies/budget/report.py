@@ -15,7 +15,7 @@ from .figure import error_budget
 from .plain import learned
 from .rivals import ROUNDS, rivals
 from .ruler import log_bias
-from .score import score
+from .score import Score, score
 from .stages import CAUSES, measure
 from .text import BUDGET, LEARNED, NOT_LEARNED, PICTURE, WORTH
 
@@ -24,16 +24,11 @@ LEARNED_CAUSES = (*CAUSES[:3], "learned weights")  # and what they are there for
 
 
 class Row(NamedTuple):
-    """A layer over several images: its outputs' variances, ADF / true, their means, the causes."""
+    """A layer over several images: how good ADF's variances of its outputs are, and the causes."""
 
     name: str
-    median: float  # of ADF / true
-    low: float  # a twentieth lies below,
-    high: float  # a twentieth above
-    mean_error: float  # median, in true standard deviations
+    score: Score
     factors: Any  # (4,), see CAUSES
-    rank: float = math.nan  # the rank correlation of ADF's and the true variances
-    worth: float = math.nan  # in samples
 
 
 def summarise(budgets, samples=math.inf):
@@ -46,20 +41,19 @@ def summarise(budgets, samples=math.inf):
 
 def _row(stages, samples):
     """The Row of one layer from its Stages, one for each image."""
-    found = score(stages, samples)
     factors = np.exp(np.mean([np.log(s.factors) for s in stages], axis=0))
     # Of the variances sampled it is L whose bias stays in a factor of every layer.
     factors[1] *= math.exp(-log_bias(samples))
     shape = " x ".join(map(str, stages[0].adf.mean.shape))
     name = f"{type(stages[0].layer).__name__}, {shape}"
-    return Row(name, *found[:4], factors, found.rank, found.worth)
+    return Row(name, score(stages, samples), factors)
 
 
 def table(rows, causes=CAUSES, samples=math.inf):
     """The rows as Markdown."""
     lines = []
     for number, row in enumerate(rows, 1):
-        line = {"": str(number), "layer, output": row.name} | _shown(row, samples)
+        line = {"": str(number), "layer, output": row.name} | _shown(row.score, samples)
         # The causes are columns of their own, behind the others.
         factors = zip(causes, row.factors, strict=True)
         lines.append(line | {cause: two_digits(factor) for cause, factor in factors})
@@ -67,7 +61,7 @@ def table(rows, causes=CAUSES, samples=math.inf):
 
 
 def _shown(found, samples):
-    """The cells of a Row or a Score. More than `samples` is more than one can tell."""
+    """The cells of a Score. More than `samples` is more than one can tell."""
     is_more = found.worth > samples
     return {
         "over true": two_digits(found.median),
