@@ -14,7 +14,7 @@ from ..files.image_file import read_image
 from ..files.together import check_writable
 from ..inference.inputs import find_images
 from . import calibrating, log
-from .run import open_data, prepare
+from .opening import open_data, prepare
 
 
 class Pictures:
