@@ -23,6 +23,7 @@ CORE = [
     PACKAGE / "engine" / "plain.py",
     PACKAGE / "engine" / "stacks.py",
     PACKAGE / "engine" / "products.py",
+    PACKAGE / "engine" / "columns.py",
     PACKAGE / "engine" / "mills.py",
     PACKAGE / "engine" / "threads.py",
     PACKAGE / "engine" / "micro_batches.py",

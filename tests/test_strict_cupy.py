@@ -25,7 +25,7 @@ from adf import backend, calibration, dirichlet
 from adf.backend import to_host, xp
 from adf.gradients import cast, random_like
 
-TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+TOLERANCE = {"float32": 1e-4, "float64": 1e-12}  # convolutions add up in another order
 ADVICE = (
     "check that CuPy has it (dir(cupy) and inspect.signature work without a GPU), "
     "then add it to strict_cupy.py"
@@ -221,16 +221,16 @@ def found(tmp_path_factory):
 def test_the_stand_in_agrees_with_numpy(found):
     """It does so in dtypes and shapes, too.
 
-    It computes with NumPy: what may differ is what depends on the backend.
+    It computes with NumPy: what may differ is what depends on the backend, as the convolution does.
     """
     assert found["numpy"].keys() == found["cupy"].keys() and len(found["numpy"]) > 1000
     for name, want in found["numpy"].items():
         if not name.startswith("waits"):
             got, tolerance = found["cupy"][name], TOLERANCE[name.split()[0]]
             assert (got.dtype, got.shape) == (want.dtype, want.shape), name
-            np.testing.assert_allclose(
-                got, want, tolerance, tolerance * np.abs(want).max(), err_msg=name
-            )
+            # A gradient that is 0 but for rounding has no digits to compare.
+            size = max(1e-3, np.abs(want).max())
+            np.testing.assert_allclose(got, want, tolerance, tolerance * size, err_msg=name)
 
 
 @pytest.mark.parametrize("name, upsamples", [("UNet", 0), ("DeepLabV3Plus", 2)])

@@ -7,12 +7,14 @@ Theory takes three kernels from here, the same whichever engine serves them:
     Correlation  the geometry of a convolution: apply, adjoint, weight_grad
 
 plain.py says what they compute. The fast engine computes the same: Correlation by stacks.py and
-products.py, rho by mills.py, fused by trace.py and program.py; tests/engine holds them together.
+products.py (on a GPU by columns.py), rho by mills.py, fused by trace.py and program.py (on a GPU by
+CuPy); tests/engine holds them together.
 threads.py, micro_batches.py and memory.py keep all cores busy under either engine.
 """
 
 import os
 
+from .. import backend
 from ..backend import SwitchError
 
 __all__ = ["Correlation", "fused", "name", "rho"]
@@ -26,11 +28,12 @@ def _load(name):
 
         return plain.fused, plain.rho, plain.Correlation
     if name == "fast":
+        from . import columns, stacks
         from .fusion import fused
         from .mills import rho
-        from .stacks import Correlation
 
-        return fused, rho, Correlation
+        serving = stacks if backend.name == "numpy" else columns
+        return fused, rho, serving.Correlation
     raise SwitchError(
         f"ADF_ENGINE={name!r} is unknown: "
         "expected 'plain' (every kernel by its definition) or 'fast' (the same, sooner)"

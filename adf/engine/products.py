@@ -5,7 +5,7 @@ the product. OpenBLAS takes products of at most SMALL_PRODUCT multiply-adds as t
 with AVX-512 up to twice as fast for the shapes of a U-Net (benchmarks/kernels.py).
 """
 
-from ..backend import name, xp
+from ..backend import xp
 from .memory import empty
 
 SMALL_PRODUCT = 10**6  # multiply-adds
@@ -15,12 +15,12 @@ LONG_TILE = 1024  # columns of a contraction's tile
 
 
 def matmul(a, b, out=None):
-    """a @ b for (..., M, K) by (..., K, P) with a long P. On a CPU it is computed in tiles."""
+    """a @ b for (..., M, K) by (..., K, P) with a long P. It is computed in tiles."""
     if out is None:
         out = empty((*b.shape[:-2], a.shape[-2], b.shape[-1]), xp.result_type(a, b))
     # `body` columns of the result are cut into tiles, all in one call; the rest takes another.
     height = _tile_height(a.shape[-2], SMALL_PRODUCT // (max(1, a.shape[-1]) * TILE))
-    in_tiles = name == "numpy" and height >= min(a.shape[-2], LOW_TILE)
+    in_tiles = height >= min(a.shape[-2], LOW_TILE)
     body = b.shape[-1] // TILE * TILE if in_tiles else 0
     if body:
         left = a.reshape(*a.shape[:-2], -1, 1, height, a.shape[-1])
@@ -32,12 +32,11 @@ def matmul(a, b, out=None):
 
 
 def contraction(a, b):
-    """a @ b^T for (..., M, P) by (..., K, P) with a long P. On a CPU tiles' products are summed."""
+    """a @ b^T for (..., M, P) by (..., K, P) with a long P. Tiles' products are summed."""
     # Tiles run along P here, so each gives a part of every element of the result.
     height = _tile_height(a.shape[-2], 32)
     depth = _tile_height(b.shape[-2], 24)
-    in_tiles = name == "numpy" and height and depth
-    body = a.shape[-1] // LONG_TILE * LONG_TILE if in_tiles else 0
+    body = a.shape[-1] // LONG_TILE * LONG_TILE if height and depth else 0
     out = 0
     if body:
         left = _tiled(a, height, body, LONG_TILE)

@@ -10,12 +10,12 @@ and copies cheap: there the kernel rows are stacked too, and one product is left
 
 import math
 
-from ..backend import name, xp
+from ..backend import xp
 from . import plain
 from .memory import empty
 from .products import contraction, matmul
 
-STACK_BLOCK = 1 << 19 if name == "numpy" else 1 << 27  # elements of a stack: 2 MiB, for a cache
+STACK_BLOCK = 1 << 19  # elements of a stack: 2 MiB, for a cache
 THIN = 16  # channels of a stack below which the kernel rows are stacked too
 
 

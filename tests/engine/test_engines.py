@@ -15,7 +15,7 @@ from cases import CASES, make
 import adf
 from adf import backend, engine
 from adf.backend import to_host, xp
-from adf.engine import mills, plain, products, stacks
+from adf.engine import columns, mills, plain, products, stacks
 from adf.gradients import cast, random_like
 
 ROOT = Path(adf.__file__).parents[1]
@@ -23,7 +23,7 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-13}
 GEOMETRIES = 200
 
 
-def geometry(rng):
+def geometry(rng, engine):
     """A convolution of random shape: (plain, fast, x, w, the size of y)."""
     while True:
         groups = int(rng.integers(1, 4))
@@ -35,7 +35,7 @@ def geometry(rng):
         slow = plain.Correlation(stride, padding, dilation, groups)
         size = slow.output_size((height, width), kernel)
         if min(size) >= 1:
-            fast = stacks.Correlation(stride, padding, dilation, groups)
+            fast = engine.Correlation(stride, padding, dilation, groups)
             shape_of_x = (n, channels, height, width)
             return slow, fast, shape_of_x, (outputs, channels // groups, *kernel), size
 
@@ -49,12 +49,15 @@ def assert_equal(got, want, dtype):
 
 @pytest.mark.parametrize("block", [60, 1 << 19], ids=["many blocks", "one block"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_convolutions(dtype, block, monkeypatch):
+@pytest.mark.parametrize(
+    "engine, limit", [(stacks, "STACK_BLOCK"), (columns, "BLOCK")], ids=["stacks", "columns"]
+)
+def test_convolutions(engine, limit, dtype, block, monkeypatch):
     """apply, adjoint and weight_grad for random shapes, strides, paddings, dilations and groups."""
-    monkeypatch.setattr(stacks, "STACK_BLOCK", block)
+    monkeypatch.setattr(engine, limit, block)
     rng = np.random.default_rng(0)
     for _ in range(GEOMETRIES):
-        slow, fast, shape, kernel, size = geometry(rng)
+        slow, fast, shape, kernel, size = geometry(rng, engine)
         x, w, y = (
             xp.asarray(rng.normal(size=s).astype(dtype))
             for s in (shape, kernel, (shape[0], kernel[0], *size))
@@ -66,12 +69,13 @@ def test_convolutions(dtype, block, monkeypatch):
         assert_equal(by_fast, by_slow, dtype)
 
 
-def test_a_wrong_kernel_is_found():
+@pytest.mark.parametrize("engine", [stacks, columns])
+def test_a_wrong_kernel_is_found(engine):
     """A padding that is off by one is told from the right one."""
     rng = np.random.default_rng(1)
     x, w = (xp.asarray(rng.normal(size=s)) for s in ((1, 2, 6, 6), (3, 2, 3, 3)))
     right = plain.Correlation(padding=(1, 1)).apply(w, x)
-    wrong = stacks.Correlation(padding=(1, 0)).apply(w, xp.pad(x, ((0, 0), (0, 0), (0, 0), (2, 0))))
+    wrong = engine.Correlation(padding=(1, 0)).apply(w, xp.pad(x, ((0, 0), (0, 0), (0, 0), (2, 0))))
     with pytest.raises(AssertionError):
         assert_equal(wrong, right, "float64")
 
