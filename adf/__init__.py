@@ -15,7 +15,7 @@ except ImportError as error:  # an unknown ADF_BACKEND or ADF_ENGINE, no CuPy, n
     print("adf: error:", error, file=sys.stderr)  # the command line says it in one line
     sys.exit(2)
 
-from . import gradients, moments, montecarlo
+from . import moments, montecarlo
 from .dirichlet import Dirichlet, DirichletHead
 from .gaussian import Gaussian
 from .inference.predict import predict
@@ -36,6 +36,7 @@ from .layers import (
     Parameter,
     Sequential,
     Upsample,
+    gradients,
 )
 from .models import DeepLabV3Plus, UNet
 from .segmenter import Prediction, Segmenter

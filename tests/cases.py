@@ -4,7 +4,7 @@ import numpy as np
 
 from adf import Gaussian
 from adf.backend import xp
-from adf.gradients import cast
+from adf.layers.gradients import cast
 from adf.studies.verification.cases import TESTED
 
 CASES = {case.name: case for case in TESTED}

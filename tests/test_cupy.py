@@ -16,7 +16,7 @@ from test_training import batch, segmenter
 import adf
 from adf.backend import name as backend_name
 from adf.backend import to_host
-from adf.gradients import random_like
+from adf.layers.gradients import random_like
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 

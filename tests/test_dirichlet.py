@@ -10,7 +10,7 @@ from scipy import stats
 from adf import Dirichlet, DirichletHead, Gaussian
 from adf.backend import to_host, xp
 from adf.dirichlet import cross_entropy, dirichlet_nll
-from adf.gradients import random_like
+from adf.layers.gradients import random_like
 
 SMOOTHING = 0.01
 

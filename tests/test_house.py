@@ -52,7 +52,7 @@ FLOORS = [
     {"gaussian", "normalisation"},
     {"moments", "data", "montecarlo", "figures"},
     {"layers"},
-    {"models", "dirichlet", "gradients"},
+    {"models", "dirichlet"},
     {"segmenter"},
     {"training", "inference"},
     {"calibration"},

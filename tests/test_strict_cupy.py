@@ -23,7 +23,7 @@ from test_backend import CORE, PACKAGE
 import adf
 from adf import backend, calibration, dirichlet
 from adf.backend import to_host, xp
-from adf.gradients import cast, random_like
+from adf.layers.gradients import cast, random_like
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-12}  # convolutions add up in another order
 ADVICE = (

@@ -1,5 +1,6 @@
 """The layers. Reading order: layer, linear, activation, pooling, normalization, compose."""
 
+from . import gradients
 from .activation import LeakyReLU
 from .compose import Add, Concat, Identity, Sequential
 from .dropout import Dropout
@@ -28,4 +29,5 @@ __all__ = [
     "Sequential",
     "Statistic",
     "Upsample",
+    "gradients",
 ]

@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 import adf
 from adf import Gaussian
-from adf.gradients import cast
+from adf.layers.gradients import cast
 from adf.studies.verification.probes import DroppedSamples, Probabilities, batch_norm, with_bias
 from adf.studies.verification.reference import maximum_of_many
 

@@ -16,7 +16,7 @@ import adf
 from adf import backend, engine
 from adf.backend import to_host, xp
 from adf.engine import columns, mills, plain, products, stacks
-from adf.gradients import cast, random_like
+from adf.layers.gradients import cast, random_like
 
 ROOT = Path(adf.__file__).parents[1]
 TOLERANCE = {"float32": 2e-5, "float64": 1e-13}

@@ -6,8 +6,8 @@ import pytest
 import adf
 from adf import Gaussian
 from adf.backend import to_host, xp
-from adf.gradients import gradient_errors
 from adf.layers import free_variance
+from adf.layers.gradients import gradient_errors
 
 LAYERS = {
     "Linear": (lambda: adf.Linear(5, 3, rng=1), (4, 5)),

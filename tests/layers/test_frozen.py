@@ -8,8 +8,8 @@ import pytest
 import adf
 from adf import Gaussian
 from adf.backend import to_host, xp
-from adf.gradients import FOURTH_ORDER, gradient_errors, random_like
 from adf.layers.frozen import FrozenBatchNorm2d, frozen
+from adf.layers.gradients import FOURTH_ORDER, gradient_errors, random_like
 from adf.studies.verification.probes import batch_norm
 
 

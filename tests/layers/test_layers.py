@@ -10,7 +10,7 @@ from cases import CASES, TWO_FACED, make
 import adf
 from adf import Gaussian, backend, montecarlo
 from adf.backend import to_host, xp
-from adf.gradients import FOURTH_ORDER, SECOND_ORDER, cast, gradient_errors, random_like
+from adf.layers.gradients import FOURTH_ORDER, SECOND_ORDER, cast, gradient_errors, random_like
 
 case = pytest.mark.parametrize("name", CASES)
 exact_or_approximate = sorted(name for name in CASES if CASES[name].is_exact is not None)

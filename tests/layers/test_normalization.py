@@ -9,7 +9,7 @@ import pytest
 import adf
 from adf import Gaussian, montecarlo
 from adf.backend import to_host, xp
-from adf.gradients import cast
+from adf.layers.gradients import cast
 
 
 def random_input(rng, shape=(4, 3, 6, 5)):

@@ -6,7 +6,7 @@ import pytest
 import adf
 from adf import Gaussian, montecarlo
 from adf.backend import to_host, xp
-from adf.gradients import gradient_errors
+from adf.layers.gradients import gradient_errors
 
 
 def test_bilinear_by_hand():

@@ -10,7 +10,7 @@ from cases import CASES, make
 import adf
 from adf import Gaussian
 from adf.backend import to_host, xp
-from adf.gradients import random_like
+from adf.layers.gradients import random_like
 from adf.layers.way_back import WayBack
 
 

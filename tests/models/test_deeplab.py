@@ -9,7 +9,7 @@ import adf
 from adf import Gaussian
 from adf.backend import to_host, xp
 from adf.data import synthetic
-from adf.gradients import cast, gradient_errors, random_like
+from adf.layers.gradients import cast, gradient_errors, random_like
 from adf.models import DeepLabV3Plus
 
 

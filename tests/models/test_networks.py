@@ -8,7 +8,7 @@ import pytest
 import adf
 from adf import Gaussian
 from adf.backend import to_host, xp
-from adf.gradients import cast, gradient_errors, random_like
+from adf.layers.gradients import cast, gradient_errors, random_like
 
 
 def every_layer():

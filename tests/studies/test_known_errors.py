@@ -22,7 +22,7 @@ import adf
 from adf import Gaussian, montecarlo
 from adf.backend import to_host, xp
 from adf.dirichlet import dirichlet_nll
-from adf.gradients import cast
+from adf.layers.gradients import cast
 from adf.studies.verification import mistakes, naive, reference
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ... import montecarlo
 from ...backend import to_host, xp
 from ...gaussian import Gaussian
-from ...gradients import cast, gradients, random_like, relative, slopes
+from ...layers.gradients import cast, gradients, random_like, relative, slopes
 
 GRADIENT_BOUND = {"float64": 1e-6, "float32": 1e-4}  # of the relative error of a gradient
 

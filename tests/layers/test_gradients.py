@@ -8,7 +8,7 @@ import pytest
 import adf
 from adf import Gaussian, gradients
 from adf.backend import to_host, xp
-from adf.gradients import FOURTH_ORDER, SECOND_ORDER, cast, gradient_errors, slopes
+from adf.layers.gradients import FOURTH_ORDER, SECOND_ORDER, cast, gradient_errors, slopes
 
 
 class Cubic(adf.Layer):

@@ -7,10 +7,10 @@ with its slope by central differences. Use float64: differences of float32 know 
 
 import math
 
-from .backend import default_rng, to_host, xp
-from .gaussian import Gaussian
-from .layers import Parameter
-from .layers.paths import named
+from ..backend import default_rng, to_host, xp
+from ..gaussian import Gaussian
+from .layer import Parameter
+from .paths import named
 
 SECOND_ORDER = {1: 1 / 2, -1: -1 / 2}  # central differences: steps and weights (6.7)
 FOURTH_ORDER = {1: 2 / 3, -1: -2 / 3, 2: -1 / 12, -2: 1 / 12}
