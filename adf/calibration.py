@@ -19,19 +19,22 @@ of d asks for more steps.) The mean m of a logit learns to be that of the copies
 
 import copy
 
-from .backend import xp
+from .backend import name, xp
 from .engine.threads import map_ordered
 from .gaussian import Gaussian
-from .layers import Identity
+from .layers import BatchNorm2d, Identity, Linear
 from .layers.fold import fold
 from .layers.free_variance import free
 from .layers.frozen import frozen
+from .layers.gate import Gate
 from .layers.linear import LinearLaw
 from .layers.paths import held
 from .training import descend
 
 LOADING = 0.3  # where it begins: at 0 its gradient is 0
 MICRO_BATCH = 4  # crops
+# A step's own: a GPU spends less time on launches the more there are.
+STEP_MICRO_BATCH = MICRO_BATCH if name == "numpy" else 32
 COPIES = 16  # noisy ones, of which a variance is measured
 MEAN_WEIGHT = 0.3  # of the means in the loss
 
@@ -62,14 +65,30 @@ def variance_weights(segmenter):
     """The parameters that `calibrate_step` learns."""
     laws = linear_layers(segmenter.network)
     found = [p for law in laws for p in (law.log_gain, law.loading, law.gate, law.drift)]
+    found += [gate.weight for gate in held(segmenter.network, Gate)]
     return [p for p in found if p is not None]
 
 
 def free_all(network, loading=0.0):
-    """Frees the variance of every layer under the linear law; the last one's outputs are logits."""
+    """Frees the variance of every layer under the linear law; the last one's outputs are logits.
+
+    A common mode costs a map, and most is common where channels are many and pixels few: so only
+    layers with at least half as many channels as the widest have one. Batch norms with at least a
+    quarter get a gate.
+    """
     laws = linear_layers(network)
+    width = max(outputs(law) for law in laws)
     for law in laws:
-        free(law, loading, is_last=law is laws[-1])
+        has_common_mode = 2 * outputs(law) >= width
+        free(law, loading if has_common_mode else None, is_last=law is laws[-1])
+    for norm in held(network, BatchNorm2d):
+        if 4 * norm.num_features >= width:
+            norm.gate = Gate(norm.num_features).to(norm.scale.value.dtype)
+
+
+def outputs(law):
+    """Channels, or features, of what a linear layer gives."""
+    return law.out_features if isinstance(law, Linear) else law.out_channels
 
 
 def begin(segmenter, x, rng, noise=white):
@@ -115,7 +134,8 @@ def scale_variance(law, x, gain):
     gain = (total + (count == 0)) / (count + (count == 0))  # a tap on padding alone meets nothing
     dtype = law.weight.value.dtype
     law.log_gain.value = (law.log_gain.value + xp.log(gain)).astype(dtype)
-    law.loading.value = (law.loading.value * xp.sqrt(gain)).astype(dtype)
+    if law.loading is not None:
+        law.loading.value = (law.loading.value * xp.sqrt(gain)).astype(dtype)
 
 
 def measured(segmenter, x, rng, copies=COPIES, noise=white):
@@ -168,7 +188,7 @@ def calibrate_step(segmenter, optimizer, x, true, copies=COPIES):
         loss = (error * error + off * (y.mean - mean)) / 2
         return loss.astype("float64").sum() / true.var.size
 
-    return descend(fixed, optimizer, loss_of, len(x.mean), MICRO_BATCH)
+    return descend(fixed, optimizer, loss_of, len(x.mean), STEP_MICRO_BATCH)
 
 
 def fit_head(segmenter, optimizer, logits, labels):
@@ -182,4 +202,4 @@ def fit_head(segmenter, optimizer, logits, labels):
         backward(1 / labels.size)
         return loss
 
-    return descend(head, optimizer, loss_of, len(labels), MICRO_BATCH, labels.size)
+    return descend(head, optimizer, loss_of, len(labels), STEP_MICRO_BATCH, labels.size)

@@ -188,7 +188,8 @@ def step(name, dtype, found):
 def calibrated(name, dtype):
     """The variances of a network are freed and learn a step; then its head does."""
     rng, model = np.random.default_rng(3), adf.Segmenter(NETWORKS[name](), 1e-2)
-    model.network.to(dtype)
+    for layer in (model.network, model.head):
+        layer.to(dtype)
     x = model.input(rng.normal(size=(IMAGES, 1, 16, 8)))
     calibration.begin(model, x, rng)
     weights = calibration.variance_weights(model)

@@ -1,6 +1,5 @@
 """The layers. Reading order: layer, linear, activation, pooling, normalization, compose."""
 
-from . import gradients
 from .activation import LeakyReLU
 from .compose import Add, Concat, Identity, Sequential
 from .dropout import Dropout
@@ -29,5 +28,4 @@ __all__ = [
     "Sequential",
     "Statistic",
     "Upsample",
-    "gradients",
 ]

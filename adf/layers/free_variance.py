@@ -12,8 +12,8 @@ the two. With one common cause behind its inputs, Cov[x_i, x_j] = k_i k_j std_i 
 for loading = k, exp(log_gain) = 1 - k**2 (factor analysis).
 
 Whether inputs vary together is another question at every pixel, for it depends on which kinks are
-open: their means tell. And where covariances are missing in a kink or a maximum, its mean is off,
-too. A network's last layer answers for both:
+open: their means tell (gate.py). And where covariances are missing in a kink or a maximum, its mean
+is off, too. A network's last layer answers for both:
 
     E[y] += A(w drift) std[x],    Var[y] *= exp(A(gate) f),    f = E[x] / 3, but -1 or 1 beyond.
 
@@ -26,43 +26,21 @@ Propagation (Wieczorek et al., arXiv 2606.16214, 2026).
 """
 
 from ..backend import xp
-from ..engine import fused
 from ..gaussian import Gaussian
+from .gate import readable, scaled, through_readable
 from .layer import Parameter
 
-LIMIT = 3.0  # of the means that a gate reads
 
+def free(law, loading=None, is_last=False):
+    """Gives a layer that learns under the linear law u, and r too if it gets a loading.
 
-def free(law, loading=0.0, is_last=False):
-    """Gives a layer that learns under the linear law u and r as above, at first all of one loading.
-
-    They are Parameters of the layer, `log_gain` and `loading`, of the shape of its weight. A last
-    layer has a `gate` and a `drift`, too, of the same shape and at first 0.
+    They are Parameters of the layer, `log_gain`, at first 0, and `loading`, of the shape of its
+    weight. A last layer has a `gate` and a `drift`, too, of the same shape and at first 0.
     """
     w = law.weight.value
     law.log_gain = Parameter(xp.zeros_like(w))
-    law.loading = Parameter(xp.full_like(w, loading))
+    law.loading = None if loading is None else Parameter(xp.full_like(w, loading))
     law.gate, law.drift = (Parameter(xp.zeros_like(w)) if is_last else None for _ in range(2))
-
-
-def own_weights(law, x):
-    """u and r in the dtype of y."""
-    w = law.weights(x)
-    log_gain, loading = (p.value.astype(w.dtype, copy=False) for p in (law.log_gain, law.loading))
-    return w * w * xp.exp(log_gain), w * loading
-
-
-@fused
-def with_square(v, q):
-    return v + q * q
-
-
-def variance(law, x):
-    """Var[y] without a gate, s = std[x], and q = A(r) s, whose square is what is common in it."""
-    u, r = own_weights(law, x)
-    s = xp.sqrt(x.var)
-    q = law.apply(r, s)
-    return with_square(law.apply(u, x.var), q), s, q
 
 
 def predict(law, x):
@@ -75,59 +53,96 @@ def forward(law, x):
     """What law.forward gives for variances."""
     law.check(x)
     point, mean_backward = law.forward(Gaussian(x.mean))
-    var, s, q = variance(law, x)
+    var, variance_backward = variance(law, x)
     y = Gaussian(point.mean, var)
     last_backward = None
     if law.gate is not None:
         y, last_backward = finished(law, x, y)
 
-    # The variance goes back through u as in any linear law; through q**2 it first meets q, which is
-    # linear in s = std[x], and ds/dVar[x] = 1 / (2 s), taken as 0 where s is 0.
+    # A last layer is left the way it was entered, by its gate and drift first.
     def backward(dy):
         dmean = mean_backward(Gaussian(dy.mean)).mean
         dvar = xp.zeros_like(dy.mean) if dy.var is None else dy.var
-        ds = 0
-        if last_backward:
-            dvar, of_gate, ds = last_backward(dy.mean, dvar)
-            dmean = dmean + of_gate
-        dq = 2 * q * dvar
-        _accumulate(law, x, law.weight_grad(x.var, dvar), law.weight_grad(s, dq))
-        u, r = own_weights(law, x)
-        ds = ds + law.adjoint(r, dq, s.shape)
-        dvar = law.adjoint(u, dvar, s.shape) + ds * (s > 0) / (2 * s + (s == 0))
-        return Gaussian(dmean, dvar)
+        if last_backward is None:
+            return Gaussian(dmean, variance_backward(dvar))
+        dvar, of_gate, of_drift = last_backward(dy.mean, dvar)
+        return Gaussian(dmean + of_gate, variance_backward(dvar) + of_drift)
 
     return y, backward
+
+
+def variance(law, x):
+    """A(u) Var[x] + (A(r) std[x])**2 -> (Var[y], backward: dVar[y] -> dVar[x])."""
+    w = law.weights(x)
+    gain = xp.exp(own(law.log_gain, w))
+    u = w * w * gain
+    var = law.apply(u, x.var)
+    common_backward = None
+    if law.loading is not None:
+        common, common_backward = common_mode(law, x)
+        var = var + common
+
+    # dVar[y] goes back through A(u) as in any linear layer.
+    def backward(dvar):
+        du = law.weight_grad(x.var, dvar)
+        law.weight.grad += 2 * w * gain * du
+        law.log_gain.grad += u * du
+        dx = law.adjoint(u, dvar, x.var.shape)
+        return dx if common_backward is None else dx + common_backward(dvar)
+
+    return var, backward
+
+
+def common_mode(law, x):
+    """q**2, q = A(r) std[x]  -> (q**2, backward)."""
+    w = law.weights(x)
+    loading = own(law.loading, w)
+    s = xp.sqrt(x.var)
+    q = law.apply(w * loading, s)
+
+    # Through q, which is linear in s = std[x].
+    def backward(dvar):
+        dq = 2 * q * dvar
+        dr = law.weight_grad(s, dq)
+        law.weight.grad += loading * dr
+        law.loading.grad += w * dr
+        return of_std(law.adjoint(w * loading, dq, s.shape), s)
+
+    return q * q, backward
 
 
 def finished(law, x, y):
     """A last layer's y with its drift and its gate  -> (y, backward).
 
-    backward(dmean, dvar) gives what goes back to Var[y] before, to E[x] by the gate, and to std[x].
+    backward(dmean, dvar) gives what goes back to Var[y] before, to E[x] by the gate, and to Var[x]
+    by the drift.
     """
     w = law.weights(x)
-    gate, drift = (p.value.astype(w.dtype, copy=False) for p in (law.gate, law.drift))
+    gate, drift = (own(p, w) for p in (law.gate, law.drift))
     s = xp.sqrt(x.var)
-    f = xp.minimum(xp.maximum(x.mean / LIMIT, -1), 1)
-    gain = xp.exp(law.apply(gate, f))
+    f = readable(x.mean)
+    z = law.apply(gate, f)
+    var = scaled(y.var, z)
 
-    # d exp(z) = exp(z) dz; beyond the limit f stays as it is.
+    # d exp(z) = exp(z) dz, and dw and ddrift as of any product.
     def backward(dmean, dvar):
-        dz = gain * y.var * dvar
+        dz = var * dvar
         dt = law.weight_grad(s, dmean)
         law.gate.grad += law.weight_grad(f, dz)
         law.drift.grad += w * dt
         law.weight.grad += drift * dt
         df = law.adjoint(gate, dz, s.shape)
-        return gain * dvar, df * (abs(f) < 1) / LIMIT, law.adjoint(w * drift, dmean, s.shape)
+        ds = law.adjoint(w * drift, dmean, s.shape)
+        return xp.exp(z) * dvar, through_readable(df, f), of_std(ds, s)
 
-    return Gaussian(y.mean + law.apply(w * drift, s), gain * y.var), backward
+    return Gaussian(y.mean + law.apply(w * drift, s), var), backward
 
 
-def _accumulate(law, x, du, dr):
-    """Hands du and dr on to what u and r are made of."""
-    w = law.weights(x)
-    gain = xp.exp(law.log_gain.value.astype(w.dtype, copy=False))
-    law.weight.grad += 2 * w * gain * du + law.loading.value * dr
-    law.log_gain.grad += w * w * gain * du
-    law.loading.grad += w * dr
+def own(parameter, w):
+    """A parameter's value in the dtype of the layer's weights."""
+    return parameter.value.astype(w.dtype, copy=False)
+
+
+def of_std(ds, s):
+    """dVar of ds, the gradient by s = std: ds/dVar = 1 / (2 s), taken as 0 where s is 0."""
+    return ds * (s > 0) / (2 * s + (s == 0))

@@ -34,7 +34,7 @@ class LinearLaw(Layer):
 
     def predict(self, x):
         self.check(x)
-        if self.loading is not None and x.var is not None:
+        if self.log_gain is not None and x.var is not None:
             return free_variance.predict(self, x)
         w = self.weights(x)
         y = Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))
@@ -44,7 +44,7 @@ class LinearLaw(Layer):
         return y  # (2.4)
 
     def forward(self, x):
-        if self.loading is not None and x.var is not None:
+        if self.log_gain is not None and x.var is not None:
             return free_variance.forward(self, x)
         y = self.predict(x)
         w = self.weights(x)

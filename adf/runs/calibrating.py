@@ -35,7 +35,7 @@ CHOICE = 5  # and for what a step shows of it; 4: recalibration.py
 
 def freed(segmenter):
     """The Adam of this stage. Variances without weights of their own get some."""
-    if linear_layers(segmenter.network)[0].loading is None:
+    if linear_layers(segmenter.network)[0].log_gain is None:
         free_all(segmenter.network)
     return Adam(variance_weights(segmenter), beta2=BETA2)
 

@@ -35,8 +35,9 @@ def scrambled(layer, scale=0.4):
 
 
 @layers
-def test_it_begins_as_the_law_of_independent_inputs(name):
-    plain, freed, x = made(name, dtype="float32")
+@pytest.mark.parametrize("loading", [None, 0.0])
+def test_it_begins_as_the_law_of_independent_inputs(name, loading):
+    plain, freed, x = made(name, loading, dtype="float32")
     for a, b in zip(plain.predict(x), freed.predict(x), strict=True):
         np.testing.assert_array_equal(to_host(a), to_host(b))
     dy = plain.predict(x)

@@ -3,7 +3,7 @@
 import copy
 
 from ...backend import Generator
-from ...layers import Parameter, Sequential
+from ...layers import BatchNorm2d, Parameter, Sequential
 from ...layers.layer import Statistic
 from ...layers.linear import LinearLaw
 from ...layers.paths import held
@@ -11,7 +11,7 @@ from ...layers.paths import held
 
 def learned(network):
     """The linear layers of which the variance has weights of its own (layers/free_variance.py)."""
-    return [law for law in held(Sequential(network), LinearLaw) if law.loading is not None]
+    return [law for law in held(Sequential(network), LinearLaw) if law.log_gain is not None]
 
 
 def plain(network):
@@ -25,5 +25,7 @@ def plain(network):
     shared = {id(thing): thing for kind in kinds for thing in held(Sequential(network), kind)}
     twin = copy.deepcopy(network, shared)
     for law in learned(twin):
-        law.log_gain = law.loading = None
+        law.log_gain = law.loading = law.gate = law.drift = None
+    for norm in held(Sequential(twin), BatchNorm2d):
+        norm.gate = None
     return twin

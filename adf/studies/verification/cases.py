@@ -227,6 +227,16 @@ CASES = [
     normalisation("BatchNorm2d, statistics of the batch", probes.BatchStatistics, True),
     normalisation("BatchNorm2d, running statistics", layers.BatchNorm2d, False),
     Case("BatchNorm2d", lambda: probes.batch_norm(layers.BatchNorm2d), (4, 3, 3, 5)),
+    Case(
+        "Gate",
+        probes.gate,
+        (4, 3, 3, 5),
+        is_exact=False,
+        wide=uniform((4, 3, 3, 5), -10, 10, (-6, 6)),
+        near=uniform((2, 3, 2, 2), -3, 4, (-1, 0.3)),
+        exact=expected.gated,
+        sampled=False,
+    ),
     linear(
         "Upsample 2, nearest",
         lambda: layers.Upsample(2, "nearest"),

@@ -132,6 +132,20 @@ def _free(u, r, t, gate, mean, var):
 
 
 @reference.exactly
+def gated(layer, x):
+    """The moments of Gate. The error of its exponent refers to the sizes that add up in it."""
+    w = _mpf(to_host(layer.weight.value)[..., 0, 0])
+    f = np.clip(_mpf(x.mean) / 3, -1, 1)
+    var = _exp(np.einsum("oc,nchw->nohw", w, f)) * _mpf(x.var)
+    sizes = np.einsum("oc,nchw->nohw", abs(w), abs(f)).astype(float).ravel()
+    mean = _mpf(x.mean).ravel().tolist()
+    terms = layer.channels + 4
+    bound = [4 + terms * size for size in sizes]
+    formula = f"4; variance: 4 + {terms} abs(weight) abs(f)"
+    return Exact(mean, var.ravel().tolist(), np.abs(mean), [4] * len(mean), bound, formula)
+
+
+@reference.exactly
 def _own_weights(layer):
     """u, r, t and the gate, in exact arithmetic."""
     parts = (layer.weight, layer.log_gain, layer.loading, layer.drift, layer.gate)

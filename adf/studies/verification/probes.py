@@ -11,6 +11,7 @@ from ...backend import to_host, xp
 from ...dirichlet import Dirichlet, DirichletHead, dirichlet_nll
 from ...gaussian import Gaussian
 from ...layers import free_variance
+from ...layers.gate import Gate
 
 
 def with_bias(layer):
@@ -25,11 +26,19 @@ def with_bias(layer):
 def freed(layer):
     """The layer with a random bias, and with random weights of its own for the variance."""
     rng = np.random.default_rng(8)
-    free_variance.free(layer, is_last=True)
+    free_variance.free(layer, 0.0, is_last=True)
     sizes = {layer.log_gain: 0.5, layer.loading: 0.4, layer.gate: 0.3, layer.drift: 0.1}
     for p, size in sizes.items():
         p.value = xp.asarray(rng.normal(0, size, p.value.shape).astype("float32"))
     return with_bias(layer)
+
+
+def gate():
+    """A gate of 3 channels with random weights."""
+    layer = Gate(3)
+    weight = np.random.default_rng(8).normal(0, 0.3, layer.weight.value.shape)
+    layer.weight.value = xp.asarray(weight.astype("float32"))
+    return layer
 
 
 def disjoint():
