@@ -71,7 +71,7 @@ def parser():
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for add in (add_train, add_calibrate, add_evaluate, add_predict):
         add(commands)
-    for add in (add_compare, add_budget, add_verify):
+    for add in (add_compare, add_budget, add_promise, add_verify):
         add(commands)
     return top
 
@@ -170,6 +170,15 @@ def add_budget(commands):
     p.add_argument("--data", help=DATA_HELP + "; default: the run's data")
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default RUN")
     p.set_defaults(command=error_budget)
+
+
+def add_promise(commands):
+    p = commands.add_parser(
+        "promise", help="what variances are good for: labels that flip, pixels that are wrong"
+    )
+    p.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="alike but for their seeds")
+    p.add_argument("--out", type=Path, metavar="FOLDER", help="default: the first RUN")
+    p.set_defaults(command=promise)
 
 
 def add_verify(commands):
@@ -310,6 +319,20 @@ def error_budget(args):
     with atomic_write(folder / "error_budget.md") as file:
         file.write(report.encode())
     print(f"look at {folder / 'error_budget.md'} and {' and '.join(pictures)}")
+    return 0
+
+
+def promise(args):
+    from .studies.promise.report import report as promise_report
+
+    folder = args.out or args.runs[0]
+    check_writable(folder)
+    command = f"python -m adf promise {' '.join(map(str, args.runs))}"
+    text = promise_report([runs.load(path) for path in args.runs], command)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / "promise.md") as file:
+        file.write(text.encode())
+    print(f"look at {folder / 'promise.md'}")
     return 0
 
 

@@ -15,7 +15,7 @@ Whether inputs vary together is another question at every pixel, for it depends 
 open: their means tell (gate.py). And where covariances are missing in a kink or a maximum, its mean
 is off, too. A network's last layer answers for both:
 
-    E[y] += A(w drift) std[x],    Var[y] *= exp(A(gate) f),    f = E[x] / 3, but -1 or 1 beyond.
+    E[y] += A(w drift) std[x],    Var[y] *= exp(A(gate) f),    f as in gate.py.
 
 All are learned from samples, for every output by itself: calibration.py. No variance is negative,
 no noise gives variance 0, c times the noise variance gives c times the variance, and a weight that
@@ -27,7 +27,7 @@ Propagation (Wieczorek et al., arXiv 2606.16214, 2026).
 
 from ..backend import xp
 from ..gaussian import Gaussian
-from .gate import readable, scaled, through_readable
+from .gate import features, of_means, scaled
 from .layer import Parameter
 
 
@@ -120,7 +120,7 @@ def finished(law, x, y):
     w = law.weights(x)
     gate, drift = (own(p, w) for p in (law.gate, law.drift))
     s = xp.sqrt(x.var)
-    f = readable(x.mean)
+    f = features(x.mean)
     z = law.apply(gate, f)
     var = scaled(y.var, z)
 
@@ -133,7 +133,7 @@ def finished(law, x, y):
         law.weight.grad += drift * dt
         df = law.adjoint(gate, dz, s.shape)
         ds = law.adjoint(w * drift, dmean, s.shape)
-        return xp.exp(z) * dvar, through_readable(df, f), of_std(ds, s)
+        return xp.exp(z) * dvar, of_means(df, x.mean), of_std(ds, s)
 
     return Gaussian(y.mean + law.apply(w * drift, s), var), backward
 

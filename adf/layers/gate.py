@@ -10,12 +10,13 @@ LIMIT = 3.0  # of the means that are read
 
 
 class Gate(Layer):
-    """E[y] = E[x],  Var[y] = Var[x] exp(A(weight) f),  f = E[x] / 3, but -1 or 1 beyond.
+    """E[y] = E[x],  Var[y] = Var[x] exp(A(weight) f),  f = E[x] / sqrt(channels).
 
     A(weight) is a 1 x 1 convolution: the channels of a pixel say how much more, or less, its
-    variances are than is thought. It is learned (calibration.py) and stands behind a batch norm,
-    which puts means on one scale. x: (N, channels, H, W); weight: (channels, channels, 1, 1), at
-    first 0, where y is x. A point mass passes. Raises ValueError on other shapes.
+    variances are than is thought. A mean beyond -3 or 3 counts as one there. The gate is learned
+    (calibration.py), alike fast for any number of channels, and stands behind a batch norm, which
+    puts means on one scale. x: (N, channels, H, W); weight: (channels, channels, 1, 1), at first 0,
+    where y is x. A point mass passes. Raises ValueError on other shapes.
     """
 
     def __init__(self, channels):
@@ -41,25 +42,29 @@ class Gate(Layer):
             self.weight.grad += self.map.weight_grad(f, dz, (1, 1))
             df = self.map.adjoint(w, dz, f.shape)
             gain = xp.exp(self.map.apply(w, f))
-            return Gaussian(dy.mean + through_readable(df, f), gain * dy.var)
+            return Gaussian(dy.mean + of_means(df, x.mean), gain * dy.var)
 
         return y, backward
 
     def _opened(self, x):
         w = self.weight.value.astype(x.mean.dtype, copy=False)
-        f = readable(x.mean)
+        f = features(x.mean)
         return Gaussian(x.mean, scaled(x.var, self.map.apply(w, f))), w, f
 
 
-@fused
-def readable(mean):
+def features(mean):
     """f, what a gate reads of the means."""
-    return xp.minimum(xp.maximum(mean / LIMIT, -1), 1)
+    return limited(mean, mean.shape[1] ** -0.5)
 
 
-def through_readable(df, f):
+def of_means(df, mean):
     """dmean of df: beyond the limit f stays as it is."""
-    return df * (abs(f) < 1) / LIMIT
+    return df * (abs(mean) < LIMIT) * mean.shape[1] ** -0.5
+
+
+@fused
+def limited(mean, scale):
+    return xp.minimum(xp.maximum(mean, -LIMIT), LIMIT) * scale
 
 
 @fused

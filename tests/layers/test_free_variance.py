@@ -110,7 +110,8 @@ def test_a_gate_scales_the_variance_by_the_means(name):
     before = to_host(layer.predict(x).var)
     layer.gate.value = plain.weight.value / 2
     plain.bias.value = 0 * plain.bias.value
-    exponent = plain.predict(Gaussian(xp.clip(x.mean, -3, 3) / 6)).mean
+    f = xp.clip(x.mean, -3, 3) / x.mean.shape[1] ** 0.5
+    exponent = plain.predict(Gaussian(f / 2)).mean
     np.testing.assert_allclose(
         to_host(layer.predict(x).var), np.exp(to_host(exponent)) * before, rtol=1e-12
     )

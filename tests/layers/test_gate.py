@@ -42,11 +42,13 @@ def test_a_mean_beyond_the_limit_says_no_more():
 
 
 def test_the_variance_by_hand():
-    """One channel, weight log 4: at a mean of 3 the variance is 4 times, at -1.5 half as large."""
-    gate = Gate(1)
-    gate.weight.value = xp.full((1, 1, 1, 1), np.log(4.0))
-    x = Gaussian(*(xp.asarray(np.reshape(f, (1, 1, 1, 3))) for f in ([3.0, -1.5, 0], [2.0] * 3)))
-    np.testing.assert_allclose(to_host(gate.predict(x).var).ravel(), [8, 1, 2], rtol=1e-12)
+    """Of four channels alike: f is half the mean, which is 2, -1, 0 or beyond the limit of 3."""
+    gate = Gate(4)
+    gate.weight.value = xp.full((4, 4, 1, 1), np.log(2.0) / 4)
+    mean = np.array([2.0, -1, 0, 30]).reshape(1, 1, 1, 4).repeat(4, axis=1)
+    x = Gaussian(xp.asarray(mean), xp.full((1, 4, 1, 4), 8.0))
+    expected = [16, 8 / 2**0.5, 8, 8 * 2**1.5]
+    np.testing.assert_allclose(to_host(gate.predict(x).var)[0, 0, 0], expected, rtol=1e-12)
 
 
 def test_a_point_mass_passes_and_teaches_nothing():

@@ -101,7 +101,7 @@ def free_affine(matrix):
         weights = [matrix(_of_weights(layer, w), shape)[0] for w in _own_weights(layer)]
         law = affine(matrix)(layer, x)
         images = (field.reshape(len(field), -1).astype("float64") for field in x)
-        found = [_free(*weights, m, v) for m, v in zip(*images, strict=True)]
+        found = [_free(*weights, m, v, shape[0]) for m, v in zip(*images, strict=True)]
         drift, size, var, shares = (sum(parts, ()) for parts in zip(*found, strict=True))
         # What the last layer adds to the mean is rounded as the sum that it is added to.
         return law._replace(
@@ -116,14 +116,14 @@ def free_affine(matrix):
 
 
 @reference.exactly
-def _free(u, r, t, gate, mean, var):
+def _free(u, r, t, gate, mean, var, channels):
     """Of one image: A(t) s, A(|t|) s, Var[y], and Z + 2 |q| S / Var[y] before the gate.
 
     q = A(r) s may cancel: its error refers to S = A(|r|) s, and so that of q**2 to 2 |q| S. That of
     the gate's exponent refers to Z = A(|gate|) |f|.
     """
     s = np.array([reference.mpmath.sqrt(v) for v in _mpf(var)], object)
-    f = np.clip(_mpf(mean) / 3, -1, 1)
+    f = np.clip(_mpf(mean), -3, 3) / reference.mpmath.sqrt(channels)
     q = r @ s
     total = u @ _mpf(var) + q * q
     shares = abs(gate) @ abs(f) + 2 * abs(q) * (abs(r) @ s) / total
@@ -135,11 +135,11 @@ def _free(u, r, t, gate, mean, var):
 def gated(layer, x):
     """The moments of Gate. The error of its exponent refers to the sizes that add up in it."""
     w = _mpf(to_host(layer.weight.value)[..., 0, 0])
-    f = np.clip(_mpf(x.mean) / 3, -1, 1)
+    f = np.clip(_mpf(x.mean), -3, 3) / reference.mpmath.sqrt(layer.channels)
     var = _exp(np.einsum("oc,nchw->nohw", w, f)) * _mpf(x.var)
     sizes = np.einsum("oc,nchw->nohw", abs(w), abs(f)).astype(float).ravel()
     mean = _mpf(x.mean).ravel().tolist()
-    terms = layer.channels + 4
+    terms = layer.channels + 5
     bound = [4 + terms * size for size in sizes]
     formula = f"4; variance: 4 + {terms} abs(weight) abs(f)"
     return Exact(mean, var.ravel().tolist(), np.abs(mean), [4] * len(mean), bound, formula)

@@ -1,0 +1,29 @@
+"""The words around the tables of report.py: templates for `str.format`."""
+
+FLIPS = """
+## {run}: which pixels change their label when the noise is drawn anew?
+
+{copies} noisy copies of each of {images} test images say what happens. The label is that of most
+copies; the chance that a copy gives another follows from the logits' Gaussians. "over observed" is
+the predicted number of such flips over the observed one; AUROC, how well the chance ranks those
+that flip; Brier, the squared error of the chance in units of that of one chance for all pixels (0
+is perfect). In brackets: 95 % intervals, images resampled.
+
+{table}
+"""
+
+ERRORS = """
+Are the pixels that are wrong those that are unsure? {images} test images; both networks have the
+same weights for the means, and a head fitted alike to its own variances. AUSE and AUROC rank by
+entropy, or by the standard deviation ("std"). Learned less plain, with the same kind of interval:
+
+{table}
+"""
+
+SEEDS = """
+## Over the runs
+
+Learned less plain ADF, mean over the runs and its 95 % interval (Student's t):
+
+{table}
+"""
