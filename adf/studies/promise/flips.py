@@ -2,7 +2,7 @@
 
 The logits of a pixel are independent Gaussians, so ADF says, and its label is the largest. So the
 chance that a noisy copy gives another label than a fixed one is an integral over that one's logit,
-of a product of normal distribution functions: Gauss and Hermite's 32 nodes know it to six digits.
+of a product of normal distribution functions: Gauss and Hermite's 64 nodes know it to four digits.
 """
 
 import math
@@ -18,7 +18,7 @@ from ...gaussian import Gaussian
 from ...montecarlo import sampled_output
 
 COPIES = 64  # noisy ones, whose labels are observed
-NODES = 32
+NODES = 64
 FEW, MANY = 4, 16  # samples of rival variances
 EVERY = 2  # every second pixel of every second row is scored: neighbours say the same
 RANKED = 4  # copies whose flips are ranked

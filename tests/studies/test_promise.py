@@ -1,0 +1,98 @@
+"""What variances are good for: chances of a flip, rankings of errors, their intervals."""
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+import adf
+from adf import Gaussian, __main__, calibration, runs
+from adf.backend import to_host
+from adf.studies.promise import errors, flips
+
+
+def test_two_logits_flip_as_the_difference_of_two_gaussians_does():
+    rng = np.random.default_rng(0)
+    mean, var = rng.normal(0, 2, (2, 5, 6)), rng.uniform(0.1, 4, (2, 5, 6))
+    label = rng.integers(0, 2, (5, 6))
+    other = np.take_along_axis(mean, 1 - label[None], 0)[0]
+    own = np.take_along_axis(mean, label[None], 0)[0]
+    exact = ndtr((other - own) / np.sqrt(var.sum(axis=0)))
+    np.testing.assert_allclose(flips.flip_probability(mean, var, label), exact, atol=5e-5)
+
+
+def test_three_logits_flip_as_often_as_samples_of_them():
+    """At 40 pixels, 20,000 samples: |z| below 5, a false alarm in 40,000."""
+    rng = np.random.default_rng(1)
+    mean, var = rng.normal(0, 1, (3, 1, 40)), rng.uniform(0.1, 4, (3, 1, 40))
+    label = mean.argmax(axis=0)
+    p = flips.flip_probability(mean, var, label)
+    samples = mean + np.sqrt(var) * rng.standard_normal((20_000, *mean.shape))
+    frequency = (samples.argmax(axis=1) != label).mean(axis=0)
+    assert (abs(frequency - p) < 5 * np.sqrt(p * (1 - p) / 20_000) + 1e-6).all()
+
+
+def test_a_logit_without_variance_never_flips():
+    mean = np.array([1.0, 0, -1]).reshape(3, 1, 1)
+    assert flips.flip_probability(mean, 0 * mean, np.array([[0]]))[0, 0] == 0
+    assert flips.flip_probability(mean, 0 * mean, np.array([[1]]))[0, 0] == pytest.approx(1)
+
+
+def observed(chance, rng, copies=200):
+    """The Flips of one image whose pixels flip with these chances; "half" says half of them."""
+    return flips.Flips(
+        rng.random((copies, *chance.shape)) < chance,
+        {"right": chance, "half": chance / 2, "one": np.full_like(chance, 0.3 / 3.3)},
+        1 - chance,
+    )
+
+
+def test_scores_of_chances_that_are_known():
+    rng = np.random.default_rng(2)
+    images = [observed(rng.beta(0.3, 3, (40, 50)), rng) for _ in range(3)]
+    found = flips.scores(images)
+    assert found["right"]["over observed"] == pytest.approx(1, abs=0.02)
+    assert found["half"]["over observed"] == pytest.approx(0.5, abs=0.01)
+    assert found["right"]["Brier"] == pytest.approx(0, abs=0.01)
+    assert found["one"]["Brier"] == pytest.approx(1, abs=0.01)
+    assert found["right"]["AUROC"] == found["half"]["AUROC"] > 0.8
+    assert found["one"]["AUROC"] == 0.5 > found["margin of the means"]["AUROC"]
+
+
+class Small:
+    """As much of a source as heads are fitted on."""
+
+    def training(self, step, count, seed):
+        rng = np.random.default_rng((seed, step))
+        return rng.normal(size=(count, 1, 16, 16)), rng.integers(0, 3, (count, 16, 16))
+
+
+def test_twins_differ_in_their_variances_and_heads_alone():
+    settings = runs.Settings(widths=(3, 4), steps=1, calibration_steps=1)
+    run = runs.Run("nowhere", settings)
+    rng = np.random.default_rng(3)
+    x = run.segmenter.input(rng.normal(size=(2, 1, 16, 16)))
+    calibration.begin(run.segmenter, x, rng)
+    before = float(run.segmenter.head.c2.value[0])
+    found = errors.twins(run, Small())
+    learned, plain = (found[name].network.predict(x) for name in ("learned", "plain ADF"))
+    assert float(run.segmenter.head.c2.value[0]) == before
+    assert (to_host(learned.var) != to_host(plain.var)).any()
+    point = Gaussian(x.mean)
+    for a, b in zip(*(s.network.predict(point) for s in found.values()), strict=True):
+        assert a is b is None or (to_host(a) == to_host(b)).all()
+    c1, c2 = (float(s.head.c2.value[0]) for s in found.values())
+    assert before not in (c1, c2) and c1 != c2
+
+
+def test_the_command_writes_its_answers(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    arguments = ["train", "--data", "synthetic:8", "--steps", "2", "--calibration-steps", "2"]
+    assert __main__.main([*arguments, "--batch-size", "2", "--out", str(folder)]) == 0
+    monkeypatch.setattr("adf.studies.promise.flips.COPIES", 4)
+    for name, count in (("RESAMPLED", 3), ("FLIP_IMAGES", 2), ("ERROR_IMAGES", 2)):
+        monkeypatch.setattr(f"adf.studies.promise.report.{name}", count)
+    assert __main__.main(["promise", str(folder), str(folder)]) == 0
+    text = (folder / "promise.md").read_text()
+    assert "| plain ADF" in text and "AUROC std" in text and "## Over the runs" in text
+    assert str(folder / "promise.md") in capsys.readouterr().out
+    assert adf.__version__
