@@ -27,6 +27,7 @@ from .layers.fold import fold
 from .layers.free_variance import free
 from .layers.frozen import frozen
 from .layers.linear import LinearLaw
+from .layers.noise import white
 from .layers.paths import held
 from .training import descend
 
@@ -34,11 +35,6 @@ LOADING = 0.3  # where it begins: at 0 its gradient is 0
 MICRO_BATCH = 4  # crops
 COPIES = 16  # noisy ones, of which a variance is measured
 MEAN_WEIGHT = 0.3  # of the means in the loss
-
-
-def white(rng, var):
-    """Independent noise of these variances, drawn on the host."""
-    return xp.sqrt(var) * xp.asarray(rng.standard_normal(var.shape).astype(var.dtype))
 
 
 def noisy_pair(x, rng, noise=white):
