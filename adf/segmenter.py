@@ -34,7 +34,7 @@ class Segmenter:
     standard deviation) of the noise on every pixel of the normalised image, whose own variance is
     about 1; None runs the ordinary deterministic network: point masses, softmax, cross-entropy.
     raw_c: initial c1 and c2 of the head, before the softplus. normalisation: see `normalise`.
-    noise: a claim of inference/noise.py, by which an image says what its own is; None: noise_var.
+    noise: a claim of inference/claims.py, by which an image says what its own is; None: noise_var.
 
     The loss is (1 - w) (-log E[p_label]) + w (-log Dir(y; alpha)) with w = density_weight.   (7.17)
     At w = 1 it is that of Gast & Roth: the density at the label smoothed by label_smoothing (see

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..data.augment import SYMMETRIES
 from ..data.source import CLASS_NAMES
-from ..inference import noise
+from ..inference import claims
 from ..models import DeepLabV3Plus, UNet
 from ..normalisation import KINDS as NORMALISATIONS
 from ..segmenter import Segmenter
@@ -25,7 +25,7 @@ NOISE_HELP = (
     "variance (not standard deviation) of the noise, in units of the normalised image's variance"
 )
 CLAIM_HELP = (
-    f"its kind: {noise.SPELLINGS}; RHO is the correlation of neighbours, GAIN is in grey levels "
+    f"its kind: {claims.SPELLINGS}; RHO is the correlation of neighbours, GAIN is in grey levels "
     "per electron, OFFSET and READ_NOISE (a standard deviation) are in grey levels"
 )
 DATA_HELP = (
@@ -132,7 +132,7 @@ class Settings:
         if (self.noise_var is None) != is_deterministic:
             what = "no" if is_deterministic else "a"
             raise ValueError(f"{self.system} expects {what} noise variance")
-        if noise.parse(self.noise) != noise.White() and is_deterministic:
+        if claims.parse(self.noise) != claims.White() and is_deterministic:
             raise ValueError(f"{self.system} expects no noise, got {self.noise}")
         # What has several values is checked one by one.
         check_widths(self.widths)
@@ -163,7 +163,7 @@ class Settings:
             density_weight=self.density_weight,
             raw_c=self.raw_c,
             normalisation=self.normalisation,
-            noise=noise.parse(self.noise),
+            noise=claims.parse(self.noise),
         )
 
     @property

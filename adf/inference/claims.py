@@ -20,6 +20,7 @@ from ..normalisation import frame_of
 
 SPELLINGS = "white, correlated:RHO, camera:GAIN,OFFSET,READ_NOISE or estimated"
 DIFFERENCES = 3  # third ones: what bends slowly leaves little in them
+LEAST = 1e-5  # of the largest grey level: what rounding leaves in differences
 MEDIAN = 0.6744897501960817  # of |e|, e standard normal
 GRID = np.linspace(-MOST, MOST, 281)  # of correlations
 
@@ -112,15 +113,21 @@ def estimate(image):
 
         std g(L),    g(L) = 20 - 30 c(L) + 12 c(2 L) - 2 c(3 L),    median |d| = 0.674 std g(L),
 
-    so g(2) / g(1) tells rho, then g(1) the noise. Exact in the limit of large images for such
-    Gaussian noise alone. Texture adds to both: the estimates are too high, the more the fainter the
-    noise. Measured: tests/inference/test_noise.py. Frames do not count. Raises ValueError where
-    most differences are 0, as in images of few grey levels, or enlarged without interpolation.
+    so g(2) / g(1) tells rho, then g(1) the noise. Frames do not count. Raises ValueError where most
+    differences are 0, as in images of few grey levels, or enlarged more than four times by copies
+    of pixels.
+
+    Exact in the limit of large images for such Gaussian noise alone (of 128 x 128 pixels: 2 %, and
+    0.02 in rho). Texture adds to both. On 200 synthetic images with noise of 0.05, 0.1, 0.2 and 0.5
+    of their own standard deviation, rho from 0 to 0.45, the median is 1.20, 1.11, 1.06 and 1.02 of
+    the noise or less, of nine in ten 1.36, 1.22, 1.14 and 1.06; rho is too high by up to 0.13,
+    0.09, 0.06 and 0.03. Texture as fine as a pixel is taken for noise, and a rho near 0.7, the most
+    that there is, says so: without any noise these images still give up to 0.025.
     """
     x = xp.asarray(image, "float64")
     x = to_host(xp.where(frame_of(x), np.nan, x))
     near, far = (_detail(x, distance) for distance in (1, 2))
-    if not 0 < near < np.inf:
+    if not LEAST * np.nanmax(np.abs(x), initial=0) < near < np.inf:
         raise ValueError(
             "expected an image whose noise can be estimated, got one whose pixels mostly are "
             "like their neighbours: constant, of few grey levels, enlarged, or tiny?"
