@@ -91,7 +91,15 @@ class Camera(White):
 
 @dataclasses.dataclass(frozen=True)
 class Estimated(White):
-    """Noise as each channel of each image shows it: `estimate`. Approximate."""
+    """Noise of each channel of each image, as it shows itself: `estimate`.
+
+    Exact in the limit of large images for such Gaussian noise alone (of 128 x 128 pixels: 2 %, and
+    0.02 in rho). Texture adds to both. On 200 synthetic images with noise of 0.05, 0.1, 0.2 and 0.5
+    of their own standard deviation, rho from 0 to 0.45, the median is 1.20, 1.11, 1.06 and 1.02 of
+    the noise or less, of nine in ten 1.36, 1.22, 1.14 and 1.06; rho is too high by up to 0.13,
+    0.09, 0.06 and 0.03. Texture as fine as a pixel is taken for noise, and a rho near 0.7, the most
+    that there is, says so: without any noise these images still give up to 0.025.
+    """
 
     def grey_var(self, images):
         found = [[estimate(channel)[0] ** 2 for channel in image] for image in images]
@@ -116,13 +124,6 @@ def estimate(image):
     so g(2) / g(1) tells rho, then g(1) the noise. Frames do not count. Raises ValueError where most
     differences are 0, as in images of few grey levels, or enlarged more than four times by copies
     of pixels.
-
-    Exact in the limit of large images for such Gaussian noise alone (of 128 x 128 pixels: 2 %, and
-    0.02 in rho). Texture adds to both. On 200 synthetic images with noise of 0.05, 0.1, 0.2 and 0.5
-    of their own standard deviation, rho from 0 to 0.45, the median is 1.20, 1.11, 1.06 and 1.02 of
-    the noise or less, of nine in ten 1.36, 1.22, 1.14 and 1.06; rho is too high by up to 0.13,
-    0.09, 0.06 and 0.03. Texture as fine as a pixel is taken for noise, and a rho near 0.7, the most
-    that there is, says so: without any noise these images still give up to 0.025.
     """
     x = xp.asarray(image, "float64")
     x = to_host(xp.where(frame_of(x), np.nan, x))

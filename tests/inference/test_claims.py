@@ -4,10 +4,14 @@ import contextlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import adf
+from adf import runs
+from adf.__main__ import main
 from adf.backend import to_host, xp
 from adf.data import camera, synthetic
+from adf.files import checkpoint
 from adf.inference import claims, tiles
 from adf.layers.noise import correlated, white
 from adf.normalisation import normalise
@@ -302,3 +306,98 @@ def test_samples_have_the_noise_that_is_claimed():
     np.testing.assert_allclose(found, [0.025, 0.025, 0.025 * 1.6**2], rtol=bound)
     sure, unsure = (outputs[c].concentration.sum() for c in (None, claims.Correlated(0.6)))
     assert sure > unsure
+
+
+# On the command line
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two steps, as its folder."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    given = {"widths": [3, 4], "steps": 2, "batch_size": 1, "calibration_steps": 0}
+    run, source = runs.start(folder, given, resume=False)
+    runs.prepare(run)
+    run.train(source)
+    return folder
+
+
+def command(folder, *options):
+    """(pixels, folder, arguments) of a prediction of one picture."""
+    out = folder / "-".join(("out", *options)).replace(":", "-")
+    path, pixels = folder / "cells.png", images((40, 30)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels, out, [str(path), "--out", str(out), *options]
+
+
+@pytest.mark.parametrize(
+    "options, var",
+    [
+        ((), None),
+        (("--noise", "white"), None),
+        (("--noise", "correlated:0.4"), None),
+        (("--noise", "camera:2,60,3"), lambda p: 2 * np.maximum(p - 60.0, 0) + 9),
+        (("--noise", "estimated"), lambda p: np.full(p.shape, claims.estimate(p)[0] ** 2)),
+        (("--noise-var", "0.3"), 0.3),
+    ],
+    ids=lambda v: "-".join(v) if isinstance(v, tuple) else "",
+)
+def test_predict_follows_the_claim(trained, tmp_path, options, var):
+    """From the grey levels in the file to the standard deviations that are written."""
+    pixels, out, args = command(tmp_path, *options)
+    assert main(["predict", str(trained), *args]) == 0
+    model = runs.load(trained).segmenter
+    plain = adf.predict(model, pixels[None, None])
+    if var == 0.3:
+        model.noise_var = var
+    given = var(pixels.astype("float64"))[None, None] if callable(var) else None
+    expected = adf.predict(model, pixels[None, None], given)
+    with Image.open(out / "cells_std.tif") as picture:
+        found = np.array(picture)
+    np.testing.assert_allclose(found, expected.class_std[0].mean(axis=0), rtol=1e-6)
+    assert (var is None) == np.array_equal(expected.class_std, plain.class_std)
+
+
+def test_predict_refuses_what_cannot_be(trained, tmp_path, capsys):
+    for options, said in (
+        (("--noise", "camera:2,60"), "expected noise as white, correlated:RHO, camera:GAIN"),
+        (("--noise", "correlated:1"), "expected a correlation of neighbours from -0.7 to 0.7"),
+        (("--noise-var", "-3"), "noise_var (a variance) of 0 or more"),
+    ):
+        _, out, args = command(tmp_path, *options)
+        assert main(["predict", str(trained), *args]) == 2
+        assert said in capsys.readouterr().err and not out.exists()
+    np.save(tmp_path / "flat.npy", np.zeros((20, 20)))
+    arguments = ["--noise", "estimated", "--out", str(tmp_path / "flat")]
+    assert main(["predict", str(trained), str(tmp_path / "flat.npy"), *arguments]) == 2
+    assert "whose noise can be estimated" in capsys.readouterr().err
+
+
+def test_train_claims_noise_and_evaluate_takes_another(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("adf.data.source.HELD_OUT", 2)
+    quick = ["--steps", "2", "--batch-size", "1", "--calibration-steps", "0"]
+    weights = {}
+    for claim in ("white", "correlated:0.4", "estimated"):
+        folder = tmp_path / claim.partition(":")[0]
+        assert main(["train", *quick, "--noise", claim, "--out", str(folder)]) == 0
+        run = runs.load(folder)
+        assert run.settings.noise == claim and run.segmenter.noise == claims.parse(claim)
+        weights[claim] = to_host(run.segmenter.network.parameters()[0].value)
+    # Training has the variances alone; what correlates is drawn in calibration.
+    np.testing.assert_array_equal(weights["white"], weights["correlated:0.4"])
+    assert not np.array_equal(weights["white"], weights["estimated"])
+    capsys.readouterr()
+    camera = ["--noise", "camera:2,100,3"]
+    assert main(["train", *quick, *camera, "--out", str(tmp_path / "camera")]) == 2
+    assert "expected grey levels of 0 or more" in capsys.readouterr().err
+    assert not (tmp_path / "camera").exists()
+    assert main(["evaluate", str(tmp_path / "white"), *camera]) == 2
+    assert main(["evaluate", str(tmp_path / "white"), "--noise", "estimated"]) == 0
+
+
+def test_a_run_of_before_has_white_noise(trained, tmp_path):
+    arrays, about = checkpoint.load(trained / "checkpoint.npz")
+    assert about.pop("noise") == "white"
+    checkpoint.save(tmp_path / "checkpoint.npz", arrays, about)
+    run = runs.load(tmp_path)
+    assert run.settings.noise == "white" and run.segmenter.noise == claims.White()
