@@ -310,13 +310,14 @@ def test_samples_have_the_noise_that_is_claimed():
 
 # On the command line
 
+TINY = {"widths": [3, 4], "steps": 2, "batch_size": 1, "calibration_steps": 0}
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of two steps, as its folder."""
     folder = tmp_path_factory.mktemp("runs") / "trained"
-    given = {"widths": [3, 4], "steps": 2, "batch_size": 1, "calibration_steps": 0}
-    run, source = runs.start(folder, given, resume=False)
+    run, source = runs.start(folder, TINY, resume=False)
     runs.prepare(run)
     run.train(source)
     return folder
@@ -373,26 +374,33 @@ def test_predict_refuses_what_cannot_be(trained, tmp_path, capsys):
     assert "whose noise can be estimated" in capsys.readouterr().err
 
 
-def test_train_claims_noise_and_evaluate_takes_another(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("adf.data.source.HELD_OUT", 2)
-    quick = ["--steps", "2", "--batch-size", "1", "--calibration-steps", "0"]
+def test_training_follows_the_claim(trained, tmp_path):
+    """It has the variances alone; what correlates is drawn in calibration."""
     weights = {}
     for claim in ("white", "correlated:0.4", "estimated"):
-        folder = tmp_path / claim.partition(":")[0]
-        assert main(["train", *quick, "--noise", claim, "--out", str(folder)]) == 0
-        run = runs.load(folder)
+        given = TINY | {"noise": claim}
+        run, source = runs.start(tmp_path / claim, given, resume=False)
+        runs.prepare(run)
+        run.train(source)
+        run = runs.load(run.folder)
         assert run.settings.noise == claim and run.segmenter.noise == claims.parse(claim)
         weights[claim] = to_host(run.segmenter.network.parameters()[0].value)
-    # Training has the variances alone; what correlates is drawn in calibration.
     np.testing.assert_array_equal(weights["white"], weights["correlated:0.4"])
     assert not np.array_equal(weights["white"], weights["estimated"])
-    capsys.readouterr()
+
+
+def test_a_camera_needs_grey_levels_that_data_sets_have_lost(
+    trained, tmp_path, capsys, monkeypatch
+):
+    """Nothing is written. To evaluate a run, other noise may be claimed."""
+    monkeypatch.setattr("adf.data.source.HELD_OUT", 2)
     camera = ["--noise", "camera:2,100,3"]
-    assert main(["train", *quick, *camera, "--out", str(tmp_path / "camera")]) == 2
+    assert main(["train", *camera, "--out", str(tmp_path / "camera")]) == 2
     assert "expected grey levels of 0 or more" in capsys.readouterr().err
     assert not (tmp_path / "camera").exists()
-    assert main(["evaluate", str(tmp_path / "white"), *camera]) == 2
-    assert main(["evaluate", str(tmp_path / "white"), "--noise", "estimated"]) == 0
+    assert main(["evaluate", str(trained), *camera]) == 2
+    assert "expected grey levels of 0 or more" in capsys.readouterr().err
+    assert main(["evaluate", str(trained), "--noise", "estimated"]) == 0
 
 
 def test_a_run_of_before_has_white_noise(trained, tmp_path):
