@@ -5,9 +5,11 @@ is the noise_var of the Segmenter; and `draw(images)`, the function noise(rng, v
 A Segmenter has one as its `noise`: so what is predicted, trained, calibrated and sampled follows
 it. `parse` reads the spelling of the command line.
 
-Sources: photon transfer, J. R. Janesick, *Photon Transfer*, SPIE 2007. The median absolute value of
-the finest details, D. L. Donoho and I. M. Johnstone, Biometrika 81 (1994), section 4; of second
-differences along both axes, J. Immerkaer, Computer Vision and Image Understanding 64 (1996).
+Sources: for cameras J. R. Janesick, *Photon Transfer*, SPIE 2007. The estimate takes the median
+absolute value of the finest details, as D. L. Donoho and I. M. Johnstone (Biometrika 81, 1994) do
+of wavelets, and differences along both axes, as J. Immerkaer (Computer Vision and Image
+Understanding 64, 1996) does of second order. That it takes third ones, and at two distances, which
+tell the correlation, has no source.
 """
 
 import dataclasses
@@ -59,10 +61,11 @@ class Camera(White):
 
     gain is in grey levels per electron; offset, the grey level without light, and read_noise, the
     standard deviation there, are in grey levels. Exact for the expected grey level in the place of
-    I; with I itself the variance is right on average, and off by sqrt(gain / (I - offset)) of
-    itself. A pixel below the offset has counted no electrons. Raises ValueError on negative or
-    infinite numbers, and on images with negative grey levels: these were shifted or scaled, so that
-    gain and offset mean nothing for them.
+    I; with I itself the variance is right on average where there is light, and its first term off
+    by sqrt(gain / (I - offset)) of itself. A pixel below the offset has counted no electrons.
+
+    Raises ValueError on negative or infinite numbers, and on images with negative grey levels:
+    these were shifted or scaled, so that gain and offset mean nothing for them.
     """
 
     gain: float
@@ -85,8 +88,8 @@ class Camera(White):
                 f"units, got {lowest:.3g}; the images of data sets are standardised when they are "
                 "read, so they have other noise: white, correlated or estimated"
             )
-        electrons = xp.maximum(images.astype("float64") - self.offset, 0)
-        return self.gain * electrons + self.read_noise**2
+        light = xp.maximum(images.astype("float64") - self.offset, 0)
+        return self.gain * light + self.read_noise**2
 
 
 @dataclasses.dataclass(frozen=True)
