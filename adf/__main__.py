@@ -19,7 +19,7 @@ from .files.together import check_writable
 from .inference.inputs import find_images, places
 from .inference.outputs import Guard, outputs, write_prediction
 from .inference.predict import predict as predict_image
-from .runs.settings import DATA_HELP, Settings
+from .runs.settings import CLAIM_HELP, DATA_HELP, NOISE_HELP, Settings
 
 LARGE = 256  # twice the side of the images of training
 SCALE_HINT = (
@@ -110,6 +110,7 @@ def add_calibrate(commands):
     default = Settings.calibration_steps
     p.add_argument("--steps", type=int, default=default, help=f"default {default}")
     p.add_argument("--out", type=Path, metavar="FOLDER", help="for the new run; default RUN")
+    add_noise(p)
     p.set_defaults(command=calibrate)
 
 
@@ -121,6 +122,7 @@ def add_evaluate(commands):
     p.add_argument("--classes", type=int, metavar="K", help=indices)
     names = "what its classes 0, 1, ... are called in the run, as in background,trap,cell"
     p.add_argument("--class-names", metavar="NAMES", help=names)
+    add_noise(p)
     p.set_defaults(command=evaluate)
 
 
@@ -135,7 +137,14 @@ def add_predict(commands):
     p.add_argument("--out", default=Path("predictions"), type=Path, metavar="FOLDER")
     anew = "replace files that are there, whoever wrote them, but no image of this call"
     p.add_argument("--overwrite", action="store_true", help=anew)
+    add_noise(p)
     p.set_defaults(command=predict)
+
+
+def add_noise(p):
+    """What noise images have, where it is not the run's."""
+    p.add_argument("--noise", help=f"{CLAIM_HELP}; default: as the run")
+    p.add_argument("--noise-var", type=float, help=f"{NOISE_HELP}; default: as the run")
 
 
 def add_compare(commands):
@@ -190,12 +199,20 @@ def add_verify(commands):
     p.set_defaults(command=verify)
 
 
+def load(args):
+    """The run that a command names, with the noise that it claims."""
+    run = runs.load(args.run)
+    given = {name: getattr(args, name) for name in ("noise", "noise_var")}
+    run.claim(**{name: value for name, value in given.items() if value is not None})
+    return run
+
+
 def train(args):
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Settings) if f.name in args}
     run, source = runs.start(args.out, given, args.resume)
     settings = run.settings
     # What cannot be trained on, and a wrong ADF_THREADS, are refused before anything is written.
-    source.training(0, 1, settings.seed)
+    run.segmenter.input(source.training(0, 1, settings.seed)[0])
     thread_count()
     runs.prepare(run)
     size = sum(p.value.size for p in run.segmenter.parameters())
@@ -210,7 +227,7 @@ def train(args):
 
 
 def calibrate(args):
-    run = runs.load(args.run)
+    run = load(args)
     thread_count()  # a wrong ADF_THREADS is refused before the work
     runs.recalibrate(run, args.data, args.steps, args.out)
     print(f"{run.path} has the new variances")
@@ -218,7 +235,7 @@ def calibrate(args):
 
 
 def evaluate(args):
-    run = runs.load(args.run)
+    run = load(args)
     names = args.class_names and parse_names(args.class_names)
     samples = samples_for(run.settings, args.data, args.classes, names)
     # Whether they were trained on is known of the run's own data alone.
@@ -239,7 +256,7 @@ def same_data(one, other):
 
 
 def predict(args):
-    run = runs.load(args.run)
+    run = load(args)
     jobs, guard = plan(args)
     # One image that cannot be read or written does not keep the others from their predictions.
     status = 0

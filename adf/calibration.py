@@ -28,6 +28,7 @@ from .layers.free_variance import free
 from .layers.frozen import frozen
 from .layers.gate import Gate
 from .layers.linear import LinearLaw
+from .layers.noise import white
 from .layers.paths import held
 from .training import descend
 
@@ -37,11 +38,6 @@ MICRO_BATCH = 4  # crops
 STEP_MICRO_BATCH = MICRO_BATCH if name == "numpy" else 32
 COPIES = 16  # noisy ones, of which a variance is measured
 MEAN_WEIGHT = 0.3  # of the means in the loss
-
-
-def white(rng, var):
-    """Independent noise of these variances, drawn on the host."""
-    return xp.sqrt(var) * xp.asarray(rng.standard_normal(var.shape).astype(var.dtype))
 
 
 def noisy_pair(x, rng, noise=white):

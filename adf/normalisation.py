@@ -24,23 +24,31 @@ def normalise(images, kind="robust"):
     for all: it is in units of the image's own. A constant channel becomes zeros; no finite one
     overflows, since it is scaled first. NumPy and CuPy arrays stay what they are.
     """
+    return scaled(images, kind)[0]
+
+
+def scaled(images, kind):
+    """`normalise`, and its unit: the grey levels in 1 of every channel, (..., 1, 1)."""
     x = images.astype("float64")
-    x = x / _nonzero(abs(x).max(axis=PIXELS, keepdims=True))
+    largest = _nonzero(abs(x).max(axis=PIXELS, keepdims=True))
+    x = x / largest
     x = x - x.min(axis=PIXELS, keepdims=True)  # exactly 0 where the channel is constant
     m = x.mean(axis=PIXELS, keepdims=True)
     if kind == "standard":
         x = x - m
-        return x / _nonzero(x.std(axis=PIXELS, keepdims=True))
+        s = _nonzero(x.std(axis=PIXELS, keepdims=True))
+        return x / s, largest * s
     # Where the trusted greys are all alike, all pixels set the scale.
-    frame = _frame(x)
+    frame = frame_of(x)
     trusted_mean, trusted_std = _trusted_scale(x, frame)
     m = xp.where(trusted_std > 0, trusted_mean, m)
-    s = xp.where(trusted_std > 0, trusted_std, x.std(axis=PIXELS, keepdims=True))
-    x = (x - m) / _nonzero(s)
-    return xp.maximum(xp.minimum(xp.where(frame & (x < -BLACK), 0.0, x), FARTHEST), -FARTHEST)
+    s = _nonzero(xp.where(trusted_std > 0, trusted_std, x.std(axis=PIXELS, keepdims=True)))
+    x = (x - m) / s
+    x = xp.maximum(xp.minimum(xp.where(frame & (x < -BLACK), 0.0, x), FARTHEST), -FARTHEST)
+    return x, largest * s
 
 
-def _frame(x):
+def frame_of(x):
     """Which pixels have the least or the largest grey, as their left or upper neighbour has."""
     lowest, highest = (f(axis=PIXELS, keepdims=True) for f in (x.min, x.max))
     alike = (x == xp.roll(x, 1, axis=-1)) | (x == xp.roll(x, 1, axis=-2))

@@ -13,8 +13,8 @@ from .dirichlet import (
     xlogx,
 )
 from .gaussian import Gaussian
-from .layers.checks import check_classes, check_images, check_input, check_segmenter
-from .normalisation import normalise
+from .layers.checks import check_classes, check_grey_var, check_images, check_input, check_segmenter
+from .normalisation import scaled
 
 
 class Prediction(NamedTuple):
@@ -34,6 +34,7 @@ class Segmenter:
     standard deviation) of the noise on every pixel of the normalised image, whose own variance is
     about 1; None runs the ordinary deterministic network: point masses, softmax, cross-entropy.
     raw_c: initial c1 and c2 of the head, before the softplus. normalisation: see `normalise`.
+    noise: a claim of inference/claims.py, by which an image says what its own is; None: noise_var.
 
     The loss is (1 - w) (-log E[p_label]) + w (-log Dir(y; alpha)) with w = density_weight.   (7.17)
     At w = 1 it is that of Gast & Roth: the density at the label smoothed by label_smoothing (see
@@ -47,7 +48,7 @@ class Segmenter:
 
     def __init__(
         self, network, noise_var=1e-3, *, label_smoothing=1e-2, density_weight=1.0, raw_c=-3.0,
-        normalisation="robust",
+        normalisation="robust", noise=None,
     ):  # fmt: skip
         check_segmenter(noise_var, label_smoothing, density_weight, normalisation)
         self.network = network
@@ -55,26 +56,33 @@ class Segmenter:
         self.label_smoothing = label_smoothing
         self.density_weight = density_weight
         self.normalisation = normalisation
+        self.noise = noise
         self.head = None if noise_var is None else DirichletHead(raw_c)
 
     def parameters(self):
         """The network's, then the head's raw c1 and c2."""
         return self.network.parameters() + (self.head.parameters() if self.head else [])
 
-    def input(self, images):
+    def input(self, images, grey_var=None):
         """Images (N, C, H, W), checked and normalised, as a Gaussian in the dtype of the weights.
 
-        Raises ValueError on other axes, on images without pixels, on other channels than the
-        network's `in_channels`, if it has any, and on what is not finite.
+        grey_var: the variance of their noise in grey levels squared, a number or (N, C, H, W), any
+        axis 1; None: as claimed. Raises ValueError on other axes, no pixels, other channels than
+        the network's `in_channels`, if it has any, negative variances, and what is not finite.
         """
-        return self.normalised(check_images(images, self.network))
+        images = check_images(images, self.network)
+        return self.normalised(images, check_grey_var(grey_var, images, self))
 
-    def normalised(self, images):
+    def normalised(self, images, grey_var=None):
         """The same for some images of a batch that was checked as a whole."""
-        x = normalise(images, self.normalisation)
+        x, unit = scaled(images, self.normalisation)
         parameters = self.network.parameters()
         x = x.astype(parameters[0].value.dtype if parameters else "float32")
-        return Gaussian(x, None if self.noise_var is None else xp.full_like(x, self.noise_var))
+        if self.noise_var is None:
+            return Gaussian(x)
+        var = self.noise.grey_var(images) if self.noise and grey_var is None else grey_var
+        var = self.noise_var if var is None else var / unit / unit
+        return Gaussian(x, (xp.zeros_like(x) + var).astype(x.dtype, copy=False))
 
     def loss(self, x, labels, label_range=None):
         """The loss for an input x and labels (N, H, W), summed over pixels -> (loss, backward).

@@ -5,7 +5,7 @@ from tqdm import tqdm
 
 from ..backend import name, to_host, xp
 from ..engine.threads import map_ordered, thread_count
-from ..layers.checks import check_images
+from ..layers.checks import check_grey_var, check_images
 from ..segmenter import Prediction
 from .tiles import tiles
 
@@ -14,21 +14,24 @@ from .tiles import tiles
 PIXELS_PER_THREAD = 1 << 16 if name == "numpy" else 1 << 21
 
 
-def predict(segmenter, images):
+def predict(segmenter, images, grey_var=None):
     """The Prediction for images (N, C, H, W) of any size and real dtype, as NumPy arrays.
 
+    grey_var: the variance of their noise, see `Segmenter.input`, which says what is refused, too.
     Images are normalised, padded, and cropped back. They are worked on a few at a time, on all
     cores; the answer for an image does not depend on its neighbours. A U-Net sees an image of more
-    than 1024 pixels a side in tiles, with the same answer. Raises ValueError on other axes, on
-    images without pixels, and on images that are not finite.
+    than 1024 pixels a side in tiles, with the same answer.
     """
     images = check_images(images, segmenter.network)
+    var = check_grey_var(grey_var, images, segmenter)
     count, _, height, width = images.shape
     parts = tiles((height, width), segmenter.network)
 
     # Only what is worked on is normalised, so memory grows with the images and what they become.
     def some(start, step):
-        return pad(segmenter.normalised(images[start : start + step]), segmenter.network)
+        rows = slice(start, start + step)
+        x = segmenter.normalised(images[rows], None if var is None else var[rows])
+        return pad(x, segmenter.network)
 
     if len(parts) > 1:
         singles = (predict_tiled(segmenter, some(n, 1), parts) for n in range(count))

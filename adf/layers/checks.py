@@ -197,6 +197,25 @@ def check_images(images, network):
     return xp.asarray(images)
 
 
+def check_grey_var(grey_var, images, segmenter):
+    """The variances in the images' shape, or None. A ValueError says what is wrong with them."""
+    if grey_var is None:
+        return None
+    if segmenter.noise_var is None:
+        raise ValueError("expected no grey_var, for this Segmenter knows no noise (noise_var=None)")
+    var = as_array(grey_var)
+    fits = [n in (1, size) for n, size in zip(var.shape, images.shape, strict=False)]
+    if var.ndim not in (0, 4) or not all(fits) or var.dtype.kind not in "uif":
+        raise ValueError(
+            "expected grey_var to be a number, or numbers on four axes, each 1 or that of the "
+            f"images {images.shape}, got {var.dtype} of shape {var.shape}"
+        )
+    # Its shape fits; now what lies in it.
+    if not bool(((var >= 0) & (var < float("inf"))).all()):
+        raise ValueError("expected a grey_var (variances) of 0 or more, got a negative, NaN or inf")
+    return xp.broadcast_to(xp.asarray(var), images.shape)
+
+
 def check_input(segmenter, x):
     """Raises ValueError unless x is what Segmenter.input returns."""
     if not isinstance(x, Gaussian):

@@ -78,7 +78,8 @@ class Pool:
             images, _ = source.training(step, IMAGES, s.seed)
             rng = default_rng((s.seed, step, STREAM))
             x = crops(run.segmenter, images, rng)
-            found.append((x, measured(run.segmenter, x, rng)))
+            self.noise = run.segmenter.noise.draw(images)
+            found.append((x, measured(run.segmenter, x, rng, noise=self.noise)))
         # From pairs to a pair, whose fields are those of all batches.
         self.x, self.true = (
             Gaussian(*(xp.concatenate(field) for field in zip(*parts, strict=True)))
@@ -96,7 +97,7 @@ def learn(run, rate):
     rng = default_rng((run.settings.seed, run.step, CHOICE))
     x, true = run.pool.some(rng)
     if run.step == run.settings.steps:
-        begin(run.segmenter, x, rng)
+        begin(run.segmenter, x, rng, run.pool.noise)
         run.calibrator = freed(run.segmenter)
     run.calibrator.learning_rate = rate
     return calibrate_step(run.segmenter, run.calibrator, x, true)

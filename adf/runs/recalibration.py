@@ -68,10 +68,13 @@ def recalibrate(run, data, steps, out=None):
 
 
 def sources(run, data):
-    """(images to learn from, the same with labels or None). Labels are those of the run's data."""
+    """(images to learn from, those of the run's data, which have labels, or None).
+
+    There are none where they are gone, or where they cannot have the noise that is claimed.
+    """
     try:
         labelled = open_data(run, run.settings.data)
-        labelled.training(0, 1, run.settings.seed)
+        run.segmenter.input(labelled.training(0, 1, run.settings.seed)[0])
     except (ValueError, OSError):
         if not data:
             raise

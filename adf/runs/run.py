@@ -48,6 +48,13 @@ class Run:
     def log(self):
         return self.folder / "log.csv"
 
+    def claim(self, **given):
+        """Takes other noise than that of its settings: `noise`, `noise_var`, as they have them."""
+        self.settings = dataclasses.replace(self.settings, **given)
+        told = self.settings.segmenter()  # which checks it
+        self.segmenter.noise = told.noise
+        self.segmenter.noise_var = told.noise_var
+
     def save(self):
         """Writes the checkpoint. Raises ValueError, and keeps the old one, on weights of NaN."""
         arrays = state(self.segmenter) | self._moments()

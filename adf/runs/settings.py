@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..data.augment import SYMMETRIES
 from ..data.source import CLASS_NAMES
+from ..inference import claims
 from ..models import DeepLabV3Plus, UNet
 from ..normalisation import KINDS as NORMALISATIONS
 from ..segmenter import Segmenter
@@ -22,6 +23,10 @@ CALIBRATION_RATE = 0.05  # at its peak
 CALIBRATION_WARM_UP = 10
 NOISE_HELP = (
     "variance (not standard deviation) of the noise, in units of the normalised image's variance"
+)
+CLAIM_HELP = (
+    f"its kind: {claims.SPELLINGS}; RHO is the correlation of neighbours, GAIN is in grey levels "
+    "per electron, OFFSET and READ_NOISE (a standard deviation) are in grey levels"
 )
 DATA_HELP = (
     "synthetic, synthetic:COUNT, a folder in the published format, or one with images/ and labels/"
@@ -98,6 +103,7 @@ class Settings:
     batch_size: int = setting(8, "images a step", bounds=(1, 2**14))
     learning_rate: float = setting(1e-2, "its peak")
     noise_var: float | None = setting(1e-2, f"{NOISE_HELP}; unet-bn: none", optional=True)
+    noise: str = setting("white", CLAIM_HELP)
     normalisation: str = setting(
         "robust", "by most pixels of an image, or by all", choices=NORMALISATIONS
     )
@@ -126,6 +132,8 @@ class Settings:
         if (self.noise_var is None) != is_deterministic:
             what = "no" if is_deterministic else "a"
             raise ValueError(f"{self.system} expects {what} noise variance")
+        if claims.parse(self.noise) != claims.White() and is_deterministic:
+            raise ValueError(f"{self.system} expects no noise, got {self.noise}")
         # What has several values is checked one by one.
         check_widths(self.widths)
         check_names(self.class_names)
@@ -155,6 +163,7 @@ class Settings:
             density_weight=self.density_weight,
             raw_c=self.raw_c,
             normalisation=self.normalisation,
+            noise=claims.parse(self.noise),
         )
 
     @property

@@ -1,12 +1,16 @@
 """`adf calibrate`: on anyone's images, into the run or beside it, and nothing before the end."""
 
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from adf import runs
 from adf.__main__ import main
+from adf.backend import to_host
 from adf.files import checkpoint
+from adf.inference import claims
 from adf.runs import calibrating, recalibration
 
 TINY = {"widths": [2, 3], "steps": 2, "batch_size": 1, "calibration_steps": 2, "noise_var": 0.1}
@@ -176,3 +180,81 @@ def test_killed_it_leaves_the_run_as_it_was(run, monkeypatch):
     assert calibrates(run.folder, "--steps", "1") == 130
     assert (run.path.read_bytes(), run.log.read_bytes()) == before
     assert not (run.folder / ".adf-lock").exists()
+
+
+def test_noise_is_claimed_and_kept(run, tmp_path):
+    """Each kind teaches other weights; the run says which. A camera counts the grey levels."""
+    images = pictures(tmp_path / "images")
+    found = {}
+    for claim in ("white", "correlated:0.6", "camera:40,0,3", "estimated"):
+        folder = tmp_path / claim.partition(":")[0]
+        options = ("--data", images, "--noise", claim, "--noise-var", "0.2", "--out", folder)
+        assert calibrates(run.folder, *options, "--steps", "2") == 0
+        arrays_of, about = arrays(folder)
+        assert about["noise"] == claim and about["noise_var"] == 0.2
+        again = runs.load(folder).segmenter
+        assert again.noise == claims.parse(claim) and again.noise_var == 0.2
+        found[claim] = np.concatenate([a.ravel() for n, a in arrays_of.items() if "loading" in n])
+    for one, other in itertools.combinations(found.values(), 2):
+        assert not np.allclose(one, other, rtol=1e-3)
+
+
+@pytest.mark.parametrize("claim, expected", [("white", 0), ("correlated:0.6", 0.6)])
+def test_copies_have_the_noise_that_is_claimed(run, claim, expected, monkeypatch):
+    """Those of the pool, and those that the weights begin from: 2 crops of 16 x 16, 3 x 200 copies.
+
+    The correlation has a standard error of about 1 / sqrt(480 * 600) = 0.002.
+    """
+    drawn = []
+
+    def watched(name):
+        original = getattr(calibrating, name)
+
+        def call(segmenter, x, *args, noise=None, **options):
+            *args, noise = (*args, noise) if noise else args
+            drawn.append([to_host(noise(np.random.default_rng(i), x.var)) for i in range(200)])
+            return original(segmenter, x, *args, noise=noise, **options)
+
+        monkeypatch.setattr(calibrating, name, call)
+
+    watched("measured")
+    watched("begin")
+    run.claim(noise=claim)
+    source = recalibration.open_pictures("synthetic")
+    recalibration.restart(run, 2)
+    run.pool = calibrating.Pool(run, source)
+    calibrating.learn(run, 0.01)
+    assert len(drawn) == 3
+    for copies in np.array(drawn) / np.sqrt(0.1):
+        found = (copies[..., 1:] * copies[..., :-1]).mean() / (copies**2).mean()
+        assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_a_camera_without_grey_levels_is_refused(run, tmp_path, capsys):
+    """The run's own images are standardised; a folder's are read as the camera counted them."""
+    camera = ("--noise", "camera:2,0,1", "--steps", "1")
+    before = run.path.read_bytes()
+    for data in ((), ("--data", "synthetic")):
+        assert "expected grey levels of 0 or more" in refused(capsys, run.folder, *data, *camera)
+    assert run.path.read_bytes() == before
+    # The labels are of images without grey levels, so the head keeps its strength.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrating, "fit", None)
+        data = ("--data", pictures(tmp_path / "images"))
+        assert calibrates(run.folder, *data, *camera, "--out", tmp_path / "new") == 0
+
+
+def test_noise_that_cannot_be_is_refused(run, tmp_path, capsys):
+    for options, said in (
+        (("--noise", "pink"), "expected noise as white, correlated:RHO"),
+        (("--noise", "correlated:2"), "expected a correlation of neighbours"),
+        (("--noise-var", "-1"), "noise_var (a variance) of 0 or more"),
+        (("--noise-var", "nan"), "expected a finite noise_var"),
+    ):
+        assert said in refused(capsys, run.folder, *options)
+    point = trained(tmp_path / "point", system="unet-bn", noise_var=None)
+    capsys.readouterr()  # the progress of its training
+    assert "expects no noise, got estimated" in refused(
+        capsys, point.folder, "--noise", "estimated"
+    )
+    assert "expects no noise variance" in refused(capsys, point.folder, "--noise-var", "1")

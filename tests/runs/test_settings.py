@@ -17,8 +17,12 @@ WRONG += [
     for name in FLOATS
     for value in (True, "1", HUGE, -HUGE, float("nan"), float("inf"), [0.1], 1j)
 ]
-WRONG += [(name, value) for name in ("system", "data", "augment") for value in (None, 1, ["none"])]
-WRONG += [("system", "x" * 10**6), ("augment", "x" * 10**6)]
+WRONG += [
+    (name, value)
+    for name in ("system", "data", "augment", "noise")
+    for value in (None, 1, ["none"])
+]
+WRONG += [("system", "x" * 10**6), ("augment", "x" * 10**6), ("noise", "x" * 10**6)]
 WRONG += [
     ("widths", value)
     for value in ([1] * 3000, [], [0], [-1], [16, HUGE], [True], [1.0], ["16"], "16", 16, None, {})

@@ -192,6 +192,31 @@ def test_a_report_of_anyones_images(has_learned, tmp_path, monkeypatch):
     assert "| 64 samples, orthogonal |" in text and "Conv2d, 2 x 16 x 16" in text
 
 
+def test_the_budget_has_the_noise_that_is_claimed(tmp_path, monkeypatch):
+    """Its truth and its rivals are drawn so; the mean of four neighbours tells which."""
+    (tmp_path / "images").mkdir()
+    np.save(tmp_path / "images" / "0.npy", np.random.default_rng(0).normal(size=(32, 32)))
+    monkeypatch.setattr(reporting, "SIDE", 32)
+    run = run_of(adf.Sequential(adf.Conv2d(1, 2, 1, rng=0), adf.AvgPool2d(2)), tmp_path / "run")
+    means = {}
+    for claim in ("white", "correlated:0.5"):
+        run.claim(noise=claim)
+        measured = []
+        monkeypatch.setattr(
+            reporting, "rivals", lambda *args, to=measured: to.append(args) or rivalry.rivals(*args)
+        )
+        text, _ = reporting.report(run, 1, 64, str(tmp_path))
+        ((_, _, ((*_, last),), _, _),) = measured
+        means[claim] = (last.true.var / last.adf.var).mean()
+        assert ("orthogonal |" in text) == (claim == "white")
+        assert ("of variance 0.01, correlated:0.5;" in text) == (claim != "white")
+        assert "| 64 samples" in text
+    # (1 + rho)^2 of what independent neighbours have; 256 outputs of 64 samples each, 5 sigma.
+    bound = 5 * np.sqrt(2 / 63 / 256)
+    assert means["white"] == pytest.approx(1, rel=bound)
+    assert means["correlated:0.5"] == pytest.approx(2.25, rel=1.5 * bound)
+
+
 def test_images_that_show_the_most_classes_come_first(tmp_path):
     """An empty field, two classes, none known, three; of equals the earlier one."""
     for kind in ("images", "labels"):

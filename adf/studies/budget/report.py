@@ -87,8 +87,10 @@ def report(run, images, samples, data=None):
     """
     network = run.segmenter.network
     inputs = middle_inputs(run, images, data)
-    budgets = [measure(network, x, samples) for x in inputs]
-    found = rivals(network, inputs, budgets, samples)
+    noises = [run.segmenter.noise.draw(x.mean) for x in inputs]
+    jobs = zip(inputs, noises, strict=True)
+    budgets = [measure(network, x, samples, noise=noise) for x, noise in jobs]
+    found = rivals(network, inputs, budgets, samples, noises)
     rows = summarise(budgets, samples)
     # Without what was learned it is another network of the same layers.
     without = None
@@ -96,6 +98,9 @@ def report(run, images, samples, data=None):
     if learned(network):
         without = summarise([[s.plain for s in stages] for stages in budgets], samples)
         causes = LEARNED_CAUSES
+    maps = [_mean_std(logits) for logits in (budgets[0][-1].adf, budgets[0][-1].true)]
+    drawn = error_budget(rows, maps, causes, without)
+    figures = {"error_budget.png": drawn, "error_budget_worth.png": worth_and_price(found)}
     text = BUDGET.format(
         command=_command(run, images, samples, data),
         images=len(inputs),
@@ -103,9 +108,6 @@ def report(run, images, samples, data=None):
         **_origin(run, data),
         **_sampling_noise(samples),
     )
-    maps = [_mean_std(logits) for logits in (budgets[0][-1].adf, budgets[0][-1].true)]
-    drawn = error_budget(rows, maps, causes, without)
-    figures = {"error_budget.png": drawn, "error_budget_worth.png": worth_and_price(found)}
     return text + _tables(found, rows, without, samples) + PICTURE, figures
 
 
@@ -177,10 +179,17 @@ def _origin(run, data):
         "steps": f"{training} steps of training{calibration}",
         "trained_on": run.settings.data,
         "data": data or run.settings.data,
-        "noise_var": run.settings.noise_var,
+        "claimed": _noise(run.settings),
         "versions": f"Python {platform.python_version()}, NumPy {np.__version__}",
         "side": SIDE,
     }
+
+
+def _noise(settings):
+    """What was claimed of the images' noise."""
+    of_variance = f"of variance {settings.noise_var:g}"
+    kinds = {"white": of_variance, "estimated": "estimated from them"}
+    return kinds.get(settings.noise, f"{of_variance}, {settings.noise}")
 
 
 def _sampling_noise(samples):

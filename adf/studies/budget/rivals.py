@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ...backend import to_host
 from ...gaussian import Gaussian
+from ...layers.noise import white
 from ...montecarlo import sampled_output
 from .plain import learned, plain
 from .score import Score, score
@@ -30,12 +31,14 @@ class Rival(NamedTuple):
     score: Score
 
 
-def rivals(network, inputs, budgets, samples):
+def rivals(network, inputs, budgets, samples, noises=None):
     """A list of Rival.
 
-    inputs, budgets: for each image the Gaussian and what `stages.measure` returned for it with so
-    many samples.
+    inputs, budgets, noises: for each image the Gaussian, what `stages.measure` returned for it with
+    so many samples, and how its noise is drawn; None: white. Orthogonal signs have no other.
     """
+    noises = noises or [white] * len(inputs)
+    are_white = all(noise is white for noise in noises)
     last = [stages[-1] for stages in budgets]
     found = [Rival("ADF", "ADF", price(network, inputs[0]), score(last, samples))]
     if learned(network):
@@ -43,12 +46,13 @@ def rivals(network, inputs, budgets, samples):
         found = [found[0]._replace(name="ADF, learned weights")]
         found.append(Rival("plain ADF", "plain ADF", price(plain(network), inputs[0]), bare))
     # Every number of samples is drawn anew.
-    jobs = [(kind, count) for kind, counts in PATTERNS.items() for count in counts]
+    kinds = PATTERNS if are_white else ["independent"]
+    jobs = [(kind, count) for kind in kinds for count in PATTERNS[kind]]
     for kind, count in tqdm(jobs, unit=" methods", desc="sampling"):
-        sampled = [
-            Stage(None, on_host(sampled_output(network, x, count, (SEED, n), kind)), s.true, None)
-            for n, (x, s) in enumerate(zip(inputs, last, strict=True))
-        ]
+        sampled = []
+        for n, (x, stage, noise) in enumerate(zip(inputs, last, noises, strict=True)):
+            y = sampled_output(network, x, count, (SEED, n), kind if are_white else noise)
+            sampled.append(Stage(None, on_host(y), stage.true, None))
         name = f"{count} samples" + ", orthogonal" * (kind == "orthogonal")
         found.append(Rival(kind, name, count, score(sampled, samples)))
     return found

@@ -28,6 +28,7 @@ from ...engine.threads import map_ordered
 from ...gaussian import Gaussian
 from ...layers import Layer
 from ...layers.fold import fold
+from ...layers.noise import white
 from .plain import plain
 
 CHUNK = 16  # samples pushed at once
@@ -61,15 +62,15 @@ class Stage(NamedTuple):
         return abs(self.adf.mean - self.true.mean)[positive] / np.sqrt(self.true.var[positive])
 
 
-def measure(network, x, samples=256, rng=0):
+def measure(network, x, samples=256, rng=0, noise=white):
     """Pushes samples of one image x through a network  -> list of Stage, one per layer.
 
-    x: Gaussian (1, C, H, W). The stages are in the order of computation. Sequential, Concat and Add
-    are walked into, and where branches join is a stage too; every other layer is a stage (Identity
-    is none). Memory grows with `samples`, for all of them lie in memory where they are needed (256
-    for the default U-Net on 128 x 128: 2 GiB). A sampled variance is off by about sqrt(2 / samples)
-    of itself, a mean over many outputs by much less. Raises ValueError on a point mass, on more
-    than one image, and on fewer than 2 samples.
+    x: Gaussian (1, C, H, W); noise(rng, var) draws its noise (layers/noise.py). The stages are in
+    the order of computation. Sequential, Concat and Add are walked into, and where branches join is
+    a stage too; every other layer is a stage (Identity is none). Memory grows with `samples`, for
+    all of them lie in memory where they are needed (256 for the default U-Net on 128 x 128: 2 GiB).
+    A sampled variance is off by about sqrt(2 / samples) of itself, a mean over many outputs by much
+    less. Raises ValueError on a point mass, on more than one image, and on fewer than 2 samples.
     """
     if x.var is None or len(x.mean) != 1:
         raise ValueError(
@@ -81,7 +82,7 @@ def measure(network, x, samples=256, rng=0):
     # `fold` goes through the network once; the walk collects the stages on the way.
     with tqdm(total=_count(network), unit=" layers", desc="budget") as bar:
         walk = Walk(default_rng(rng), bar)
-        signal = Signal(x, x, normal(on_host(x), samples, walk.rng, x.mean.dtype))
+        signal = Signal(x, x, copies(x, samples, walk.rng, noise))
         fold(network, signal, walk.leaf, walk.join)
     return walk.stages
 
@@ -191,6 +192,13 @@ def moments(samples):
         sums = [total + (deviation**power).sum(axis=0) for power, total in enumerate(sums, 1)]
     n = len(samples)
     return Gaussian(first + sums[0] / n, (sums[1] - sums[0] ** 2 / n) / (n - 1))
+
+
+def copies(x, samples, rng, noise):
+    """Samples (n, C, H, W) of an input (1, C, H, W) with noise of this kind."""
+    if noise is white:
+        return normal(on_host(x), samples, rng, x.mean.dtype)
+    return to_host(x.mean + noise(rng, xp.broadcast_to(x.var, (samples, *x.var.shape[1:]))))
 
 
 def normal(x, samples, rng, dtype):

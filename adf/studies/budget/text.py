@@ -8,7 +8,7 @@ BUDGET = """# The error budget of a trained network
 
 Written by `{command}`.
 {system}, {steps} on {trained_on}. {images} of the test images of {data}, those with the most classes
-first (of larger ones the middle {side} x {side}), with noise of variance {noise_var:g}; {samples} samples of each, seed 0. {versions}.
+first (of larger ones the middle {side} x {side}), with noise {claimed}; {samples} samples of each, seed 0. {versions}.
 
 Assumed density filtering hands every layer a product of Gaussians. What really comes in is neither Gaussian nor
 independent. Here samples of the noisy image go through the network as well, and their variances are the true ones. In

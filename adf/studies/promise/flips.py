@@ -19,7 +19,7 @@ from ...montecarlo import sampled_output
 
 COPIES = 64  # noisy ones, whose labels are observed
 NODES = 64
-FEW, MANY = 4, 16  # samples of rival variances
+RIVALS = (4, 16)  # samples, for variances of their own
 EVERY = 2  # every second pixel of every second row is scored: neighbours say the same
 RANKED = 4  # copies whose flips are ranked
 
@@ -58,16 +58,17 @@ def observe(networks, x, seed):
     counts = np.stack([(labels == k).sum(axis=0) for k in range(labels.max() + 1)])
     label = counts.argmax(axis=0)
     moments = {name: n.predict(x) for name, n in networks.items()}
-    for samples in (FEW, MANY):
+    for samples in RIVALS:
         rng = np.random.default_rng((seed, samples))
         moments[f"{samples} samples"] = sampled_output(network, x, samples, rng)
     fields = {name: [to_host(f)[0].astype("float64") for f in y] for name, y in moments.items()}
     predicted = {name: flip_probability(*f, label) for name, f in fields.items()}
-    second, first = np.sort(next(iter(fields.values()))[0], axis=0)[-2:]
+    # How near a pixel is to another label, by the means alone.
+    largest = np.sort(next(iter(fields.values()))[0], axis=0)
     return Flips(
         thinned(labels != label),
         {name: thinned(p) for name, p in predicted.items()},
-        thinned(second - first),
+        thinned(largest[-2] - largest[-1]),
     )
 
 
@@ -97,7 +98,8 @@ def scores(images):
     """
     observed = np.concatenate([f.observed.reshape(len(f.observed), -1) for f in images], axis=1)
     frequency = observed.mean(axis=0)
-    noise = (frequency * (1 - frequency)).mean() / (len(observed) - 1)  # of the frequency itself
+    # Some of the spread of the frequency is that of a few copies.
+    noise = (frequency * (1 - frequency)).mean() / (len(observed) - 1)
     spread = frequency.var() - noise
     found = {}
     for name in images[0].predicted:
