@@ -7,7 +7,7 @@ under the integral the mean and the variance of N(m, v) times the likelihood, no
     m' = m + v g,    v' = v + v**2 (2 h - g**2).
 
 There is no learning rate. 2 h - g**2 is the second derivative of log Z by m, so a negative v' is a
-sign of the approximations in Z, not of bad luck: the weight stays as it was, and is counted.
+sign of the approximations in Z: the weight stays as it was, and is counted.
 
 Source: Hernandez-Lobato & Adams, ICML 2015. In place of the paper's division of every sum by the
 root of its n + 1 inputs, the bias among them, stands a prior variance of c / lambda, c = 1 / (n +
@@ -16,110 +16,105 @@ root of its n + 1 inputs, the bias among them, stands a prior variance of c / la
 
 import math
 
-from ..backend import default_rng, to_host, xp
+from ..backend import default_rng, xp
 from ..gaussian import Gaussian
 from ..layers import Sequential
 from ..layers.gaussian_weights import randomise
 from ..layers.linear import LinearLaw
 from ..layers.paths import held
 
-SHAPE = 6.0  # alpha and beta of the Gamma priors: of lambda, and of the noise's precision
-LARGEST = 1e6  # variance of a weight without its prior factor, which then says too much
+PRIOR = (6.0, 6.0)  # alpha and beta of lambda, and of the noise's precision
+LARGEST = 1e6  # a variance without the prior's factor; beyond, the data have said nothing
 
 
 class PBP:
-    """Regression with Gaussian noise: t = network(x) + N(0, 1 / gamma), gamma ~ Gamma(noise).
+    """Regression, t = network(x) + N(0, 1 / gamma), with a posterior of the weights and of gamma.
 
-    network: layers of which each has one number as its answer in the end; those that learn are
-    linear. They become float64, and their weights anew N(m, v): v the variance under the prior, m
-    random, to tell the hidden units apart. Inputs and targets are expected with mean 0 and
-    standard deviation 1, for which the priors are made. The layers' arrays become views of the
-    posterior's, `mean` and `var`, which are updated in place. `rejected` counts updates of weights.
-    rng: a seed or a generator.
+    network: a Layer from (1, features) to (1, 1). It becomes one of float64, and its weights anew
+    N(m, v), v the variance under the prior, m random, to tell hidden units apart. Inputs and
+    targets are expected to have mean 0 and standard deviation 1: the priors are made for these.
+    `noise` is (alpha, beta) of gamma; `rejected` counts updates of single weights. rng: a seed or a
+    generator.
     """
 
     def __init__(self, network, rng=0):
         self.network = network.to("float64")
-        rng = default_rng(rng)
-        scales = []
-        laws = [law for law in held(Sequential(network), LinearLaw) if law.weight is not None]
-        for law in laws:
-            c = 1 / (law.weight.value[0].size + 1)
-            randomise(law, c * SHAPE / (SHAPE - 1))
-            for p in (law.weight, law.bias) if law.bias else (law.weight,):
-                p.value = xp.asarray(rng.normal(0, c, p.value.shape))  # the paper's, times sqrt(c)
-                scales += [c] * p.value.size
-        # All layers in one array each, so that an update is a few operations for all of them.
-        self.mean, self.mean_grad = joined([p for a in laws for p in (a.weight, a.bias) if p])
-        variances = [p for a in laws for p in (a.weight_var, a.bias_var) if p]
-        self.var, self.var_grad = joined(variances)
-        self.noise = self.prior = (SHAPE, SHAPE)  # alpha, beta
-        # A factor: what it adds to the posterior's 1/v, m/v, and to the alpha and beta of lambda.
-        self.factors = [(1 / v, 0.0, 0.0, 0.0) for v in self.var.tolist()]
-        self.scales = scales
+        self.noise = self.prior = PRIOR
         self.rejected = 0
+        self.weights = []  # of every array: m, v, c and the prior's factors
+        rng = default_rng(rng)
+        # A factor is what it adds to a weight's 1 / v and m / v, and to alpha and beta of lambda.
+        for law in held(Sequential(network), LinearLaw):
+            if law.weight is not None:
+                c = 1 / (law.weight.value[0].size + 1)
+                v = c * noise_var(*PRIOR)
+                randomise(law, v)
+                for pair in ((law.weight, law.weight_var), (law.bias, law.bias_var)):
+                    if m := pair[0]:
+                        m.value = xp.asarray(rng.normal(0, c, m.value.shape))
+                        self.weights.append((*pair, c, [(1 / v, 0.0, 0.0, 0.0)] * m.value.size))
 
     def predict(self, x):
-        """Means and variances, the noise among them, of the targets of x (N, features)."""
+        """Mean and variance, the noise in it, of the targets of x (N, features)."""
         y = self.network.predict(Gaussian(x))
         return Gaussian(y.mean, y.var + noise_var(*self.noise))
 
     def step(self, x, t):
-        """Takes in one datum, x (1, features) and its target  -> log Z, but for a constant.
+        """Takes in one datum: x (1, features), and its target. Raises ValueError on several.
 
-        Raises ValueError where log Z is not finite, or is not that of one number: a batch's
-        gradients, summed, say nothing of the variances that follow from it.
+        From gradients that are summed over a batch no variance follows. Raises it, too, where the
+        target's density is not finite; nothing has changed then.
         """
         y, backward = self.network.forward(Gaussian(x))
         if y.mean.size != 1:
             raise ValueError(f"PBP.step expects one datum with one target, got {y.mean.shape}")
-        var, r = y.var.item(), t - y.mean.item()
+        r, var = t - y.mean.item(), y.var.item()
         v = var + noise_var(*self.noise)
-        log_z = log_density(r * r, v)
-        if not math.isfinite(log_z):
-            raise ValueError(f"PBP.step expects finite numbers, got a log density of {log_z}")
-        self.mean_grad[:] = 0
-        self.var_grad[:] = 0
-        g, h = r / v, (r * r / v - 1) / (2 * v)
-        backward(Gaussian(*(xp.full_like(y.mean, d) for d in (g, h))))
+        if not math.isfinite(log_density(r * r, v)):
+            raise ValueError("PBP.step expects finite numbers, got others in x, t or the weights")
+        for p in (p for weights in self.weights for p in weights[:2]):
+            p.grad = xp.zeros_like(p.value)
+        backward(Gaussian(*(xp.full_like(y.mean, d) for d in (r / v, (r * r / v - 1) / (2 * v)))))
         self._update()
         self.noise = with_precision(*self.noise, r * r, var) or self.noise
-        return log_z
 
     def _update(self):
-        m, v = tilted(self.mean, self.var, self.mean_grad, self.var_grad)
-        is_valid = (v > 0) & (v < math.inf)
-        self.rejected += v.size - int(is_valid.sum())
-        self.mean[:] = xp.where(is_valid, m, self.mean)
-        self.var[:] = xp.where(is_valid, v, self.var)
+        for m, v, *_ in self.weights:
+            m_new, v_new = tilted(m.value, v.value, m.grad, v.grad)
+            is_valid = (v_new > 0) & (v_new < math.inf)
+            self.rejected += v_new.size - int(is_valid.sum())
+            m.value = xp.where(is_valid, m_new, m.value)
+            v.value = xp.where(is_valid, v_new, v.value)
 
     def refine_prior(self):
-        """Fits the factor N(w; 0, c / lambda) of every weight anew: expectation propagation.
+        """Expectation propagation: fits the factor N(w; 0, c / lambda) of every weight anew.
 
         To be called after every pass over the data.
         """
-        means, variances = (to_host(field).tolist() for field in (self.mean, self.var))
-        for k, (c, factor) in enumerate(zip(self.scales, self.factors, strict=True)):
-            # The posterior without this factor, if there is such a distribution.
-            v, m = variances[k], means[k]
-            natural = (1 / v, m / v, *self.prior)
-            precision, shift, alpha, beta = (a - b for a, b in zip(natural, factor, strict=True))
-            if precision * LARGEST <= 1 or alpha <= 1 or beta <= 0:
-                continue
-            v = 1 / precision
-            m = shift * v
-            # With the exact factor; here 2 h - g**2 is -1 / total, so that v stays positive.
-            total = v + c * noise_var(alpha, beta)
-            prior = with_precision(alpha, beta, m * m, v, c)
-            if prior is None:
-                continue
-            means[k], variances[k] = m - v * m / total, v - v * v / total
-            cavity = (precision, shift, alpha, beta)
-            natural = (1 / variances[k], means[k] / variances[k], *prior)
-            self.prior = prior
-            self.factors[k] = tuple(a - b for a, b in zip(natural, cavity, strict=True))
-        self.mean[:] = xp.asarray(means)
-        self.var[:] = xp.asarray(variances)
+        for m, v, c, factors in self.weights:
+            rows = zip(m.value.ravel().tolist(), v.value.ravel().tolist(), factors, strict=True)
+            means, variances, factors[:] = zip(
+                *(self._refined(c, *row) for row in rows), strict=True
+            )
+            m.value = xp.asarray(means).reshape(m.value.shape)
+            v.value = xp.asarray(variances).reshape(v.value.shape)
+
+    def _refined(self, c, m, v, factor):
+        """m, v and the factor of one weight, anew; lambda's posterior follows."""
+        # The posterior without the factor, if there is such a distribution.
+        cavity = minus((1 / v, m / v, *self.prior), factor)
+        precision, shift, alpha, beta = cavity
+        if precision * LARGEST <= 1 or alpha <= 1 or beta <= 0:
+            return m, v, factor
+        s, mean = 1 / precision, shift / precision
+        prior = with_precision(alpha, beta, mean * mean, s, c)
+        if prior is None:
+            return m, v, factor
+        # With the exact factor: g = -mean / total, and 2 h - g**2 = -1 / total leaves v positive.
+        self.prior = prior
+        total = s + c * noise_var(alpha, beta)
+        m, v = mean - s * mean / total, s - s * s / total
+        return m, v, minus((1 / v, m / v, *prior), cavity)
 
 
 def tilted(m, v, g, h):
@@ -127,18 +122,8 @@ def tilted(m, v, g, h):
     return m + v * g, v + v * v * (2 * h - g * g)
 
 
-def joined(parameters):
-    """One array of all values, one of all gradients; those of the Parameters become views of it."""
-    value = xp.concatenate([p.value.ravel() for p in parameters])
-    grad = xp.zeros_like(value)
-    start = 0
-    for p in parameters:
-        part = slice(start, start + p.value.size)
-        shape = p.value.shape
-        p.value = value[part].reshape(shape)
-        p.grad = grad[part].reshape(shape)
-        start = part.stop
-    return value, grad
+def minus(a, b):
+    return tuple(x - y for x, y in zip(a, b, strict=True))
 
 
 def noise_var(alpha, beta):
