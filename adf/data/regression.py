@@ -34,6 +34,7 @@ def read_splits(folder):
     (target,) = _indices(folder / "index_target.txt", data.shape[1])[:1]
     t = data[:, target]
     splits = []
+    # They are counted from 0, as far as there are files.
     while (folder / f"index_train_{len(splits)}.txt").exists():
         train, test = (
             _indices(folder / f"index_{part}_{len(splits)}.txt", len(data))

@@ -68,10 +68,12 @@ class PBP:
         y, backward = self.network.forward(Gaussian(x))
         if y.mean.size != 1:
             raise ValueError(f"PBP.step expects one datum with one target, got {y.mean.shape}")
-        r, var = t - y.mean.item(), y.var.item()
+        r = t - y.mean.item()
+        var = y.var.item()
         v = var + noise_var(*self.noise)
         if not math.isfinite(log_density(r * r, v)):
             raise ValueError("PBP.step expects finite numbers, got others in x, t or the weights")
+        # g and h of every weight are the gradients by its mean and variance.
         for p in (p for weights in self.weights for p in weights[:2]):
             p.grad = xp.zeros_like(p.value)
         backward(Gaussian(*(xp.full_like(y.mean, d) for d in (r / v, (r * r / v - 1) / (2 * v)))))
@@ -93,37 +95,36 @@ class PBP:
         """
         for m, v, c, factors in self.weights:
             rows = zip(m.value.ravel().tolist(), v.value.ravel().tolist(), factors, strict=True)
-            means, variances, factors[:] = zip(
-                *(self._refined(c, *row) for row in rows), strict=True
-            )
-            m.value = xp.asarray(means).reshape(m.value.shape)
-            v.value = xp.asarray(variances).reshape(v.value.shape)
+            new = [self._refined(c, *row) for row in rows]
+            *moments, factors[:] = zip(*new, strict=True)
+            for p, values in zip((m, v), moments, strict=True):
+                p.value = xp.asarray(values).reshape(p.value.shape)
 
     def _refined(self, c, m, v, factor):
         """m, v and the factor of one weight, anew; lambda's posterior follows."""
         # The posterior without the factor, if there is such a distribution.
-        cavity = minus((1 / v, m / v, *self.prior), factor)
+        posterior = (1 / v, m / v, *self.prior)
+        cavity = tuple(a - b for a, b in zip(posterior, factor, strict=True))
         precision, shift, alpha, beta = cavity
         if precision * LARGEST <= 1 or alpha <= 1 or beta <= 0:
             return m, v, factor
-        s, mean = 1 / precision, shift / precision
+        s = 1 / precision
+        mean = shift * s
         prior = with_precision(alpha, beta, mean * mean, s, c)
         if prior is None:
             return m, v, factor
         # With the exact factor: g = -mean / total, and 2 h - g**2 = -1 / total leaves v positive.
         self.prior = prior
         total = s + c * noise_var(alpha, beta)
-        m, v = mean - s * mean / total, s - s * s / total
-        return m, v, minus((1 / v, m / v, *prior), cavity)
+        m = mean - s * mean / total
+        v = s - s * s / total
+        posterior = (1 / v, m / v, *prior)
+        return m, v, tuple(a - b for a, b in zip(posterior, cavity, strict=True))
 
 
 def tilted(m, v, g, h):
     """m' and v' of N(m, v) times a likelihood, normalised, from the derivatives of log Z."""
     return m + v * g, v + v * v * (2 * h - g * g)
-
-
-def minus(a, b):
-    return tuple(x - y for x, y in zip(a, b, strict=True))
 
 
 def noise_var(alpha, beta):

@@ -40,10 +40,12 @@ class Score(NamedTuple):
 
 def measure(split, number, hidden, epochs):
     """Learns one split, from the seed of its number  -> Score."""
-    center, spread = split.x.mean(axis=0), split.x.std(axis=0)
-    spread = np.where(spread > 0, spread, 1)
+    center = split.x.mean(axis=0)
+    spread = split.x.std(axis=0)
+    spread[spread == 0] = 1
     x, x_test = (xp.asarray((values - center) / spread) for values in (split.x, split.x_test))
-    middle, unit = split.t.mean(), split.t.std()
+    middle = split.t.mean()
+    unit = split.t.std()
     targets = ((split.t - middle) / unit).tolist()
     # A generator for the weights, and then for the order of the data.
     rng = np.random.default_rng(number)
@@ -55,7 +57,8 @@ def measure(split, number, hidden, epochs):
         model.refine_prior()
     # The density of a target is in its own units, not in those of learning.
     y = model.predict(x_test).map(to_host)
-    r, var = split.t_test - middle - unit * y.mean[:, 0], unit**2 * y.var[:, 0]
+    r = split.t_test - middle - unit * y.mean[:, 0]
+    var = unit**2 * y.var[:, 0]
     nll = (np.log(2 * math.pi * var) + r * r / var).mean() / 2
     return Score(number, math.sqrt((r * r).mean()), nll, model.rejected)
 
@@ -81,7 +84,8 @@ def table(name, scores):
     """Means and their standard errors, beside the published ones."""
     values = np.array(scores)
     n = len(values)
-    mean, error = values.mean(axis=0), values.std(axis=0) / math.sqrt(n)
+    mean = values.mean(axis=0)
+    error = values.std(axis=0, ddof=1) / math.sqrt(n) if n > 1 else np.full(4, math.nan)
     rows = [_row(f"{name}, {n} splits", mean[1], error[1], mean[2], error[2])]
     rows[0]["rejected"] = int(values[:, 3].sum())
     if name in PUBLISHED:
