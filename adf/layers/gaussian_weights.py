@@ -79,3 +79,26 @@ def forward(law, x):
         return Gaussian(dmean, dvar)
 
     return predict(law, x), backward
+
+
+def divergence(laws):
+    """The KL divergence of all N(m, v) from a prior, in nats -> (divergence, backward).
+
+    It is the sum of log(p / v) / 2 + (v + m**2) / (2 p) - 1 / 2. The prior N(0, p), p = 2 / fan_in,
+    is what LinearLaw draws weights from. backward(dloss) adds to the gradients.
+    """
+    weights = [
+        (m, v, 2 / law.fan_in)
+        for law in laws
+        for m, v in ((law.weight, law.weight_var), (law.bias, law.bias_var))
+        if m is not None
+    ]
+
+    # By v alone it is least at p: there the pull of the prior and that of the entropy cancel.
+    def backward(dloss):
+        for m, v, p in weights:
+            m.grad += dloss / p * m.value
+            v.grad += dloss / 2 * (1 / p - 1 / v.value)
+
+    values = ((m.value.astype("float64"), v.value.astype("float64"), p) for m, v, p in weights)
+    return sum(((v + m * m) / p - xp.log(v / p) - 1).sum() / 2 for m, v, p in values), backward

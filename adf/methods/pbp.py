@@ -46,7 +46,7 @@ class PBP:
         # A factor is what it adds to a weight's 1 / v and m / v, and to alpha and beta of lambda.
         for law in held(Sequential(network), LinearLaw):
             if law.weight is not None:
-                c = 1 / (law.weight.value[0].size + 1)
+                c = 1 / (law.fan_in + 1)
                 v = c * noise_var(*PRIOR)
                 randomise(law, v)
                 for pair in ((law.weight, law.weight_var), (law.bias, law.bias_var)):

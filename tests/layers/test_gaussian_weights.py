@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import integrate
+from scipy.stats import norm
 
 import adf
 from adf import Gaussian, montecarlo
 from adf.backend import to_host, xp
-from adf.layers.gaussian_weights import randomise
+from adf.layers.gaussian_weights import divergence, randomise
 from adf.layers.gradients import gradient_errors
 from adf.layers.linear import LinearLaw
 from adf.layers.paths import held
@@ -115,3 +117,58 @@ def test_what_cannot_be_randomised_is_refused():
     for var in (-1e-3, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="a variance of 0 or more"):
             randomise(adf.Linear(2, 3), var)
+
+
+def test_the_divergence_is_that_of_quadrature():
+    law = adf.Linear(2, 1).to("float64")
+    randomise(law, 0.0)
+    values = {law.weight: (0.3, -1.2), law.weight_var: (0.2, 1.5), law.bias: 0.1, law.bias_var: 0.4}
+    for p, value in values.items():
+        p.value = xp.asarray(np.reshape(value, p.value.shape), "float64")
+    total = 0
+    for m, v in ((0.3, 0.2), (-1.2, 1.5), (0.1, 0.4)):
+        q = norm(m, v**0.5)
+        total += integrate.quad(
+            lambda w, q=q: q.pdf(w) * (q.logpdf(w) - norm.logpdf(w)), m - 12, m + 12
+        )[0]  # the fan_in is 2, so that the prior is N(0, 1)
+    assert float(divergence([law])[0]) == pytest.approx(total, rel=1e-9)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_gradient_of_the_divergence_is_that_of_differences(bias):
+    laws = [made(name, 0.3, bias)[1] for name in LAYERS]
+    rng = np.random.default_rng(3)
+    divergence(laws)[1](1.7)
+    for p in [p for law in laws for p in law.parameters()]:
+        value = p.value
+        direction = xp.asarray(rng.normal(size=value.shape))
+        found = []
+        for step in (1e-5, -1e-5):
+            p.value = value + step * direction
+            found.append(1.7 * float(divergence(laws)[0]))
+        p.value = value
+        slope = float((p.grad * direction).sum())
+        assert (found[0] - found[1]) / 2e-5 == pytest.approx(slope, rel=1e-6, abs=1e-6)
+
+
+def test_a_posterior_that_is_the_prior_has_no_divergence_and_no_gradient():
+    laws = [made(name, 0.0)[1] for name in LAYERS]
+    for law in laws:
+        law.weight.value = 0 * law.weight.value
+        randomise(law, 2 / law.fan_in)
+    found, backward = divergence(laws)
+    backward(1.0)
+    assert float(found) == pytest.approx(0, abs=1e-12)
+    assert all(abs(p.grad).max() < 1e-12 for law in laws for p in law.parameters())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        adf.Linear(300, 40, rng=1),
+        adf.Conv2d(24, 48, 3, groups=2, rng=1),
+        adf.ConvTranspose2d(48, 24, 4, stride=2, rng=1),
+    ],
+)
+def test_the_prior_is_what_weights_are_drawn_from(layer):
+    assert float((layer.weight.value**2).mean()) == pytest.approx(2 / layer.fan_in, rel=0.06)
