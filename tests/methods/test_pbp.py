@@ -185,6 +185,25 @@ def test_the_prior_is_refined_towards_its_fixed_point():
     assert model.prior == pytest.approx((alpha, beta), rel=1e-9)
 
 
+def test_a_refined_weight_is_its_cavity_times_the_prior_of_its_cavity():
+    """Of one weight: first with the prior that it began with, so that it stays; then with another.
+
+    The product of N(mean, s) and N(0, p) has the precision 1 / s + 1 / p.
+    """
+    model = PBP(adf.Sequential(adf.Linear(1, 1, bias=False)))
+    model.step(row(1.5), 2.0)
+    (m, v), c = np.ravel(posterior(model)), 1 / 2
+    s = 1 / (1 / v - 1 / (c * 6 / 5))
+    model.refine_prior()
+    assert np.ravel(posterior(model)) == pytest.approx((m, v), rel=1e-12)
+    assert model.prior == pytest.approx(with_precision(6, 6, (m * s / v) ** 2, s, c), rel=1e-12)
+    # Without its own factor lambda is the prior's Gamma(6, 6), to which another weight adds.
+    model.prior = (model.prior[0] + 2, model.prior[1] + 1)
+    model.refine_prior()
+    new = 1 / (1 / s + 1 / (c * 7 / 7))
+    assert np.ravel(posterior(model)) == pytest.approx((m / v * new, new), rel=1e-9)
+
+
 def test_before_any_data_there_is_nothing_to_refine():
     """A weight without its factor has no distribution yet."""
     model = network(hidden=20)
