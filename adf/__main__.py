@@ -1,4 +1,4 @@
-"""The command line: adf train | calibrate | evaluate | predict | compare | budget | verify."""
+"""The command line, `adf COMMAND`: what each takes, and what it prints."""
 
 import argparse
 import dataclasses
@@ -71,7 +71,7 @@ def parser():
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for add in (add_train, add_calibrate, add_evaluate, add_predict):
         add(commands)
-    for add in (add_compare, add_budget, add_promise, add_verify):
+    for add in (add_compare, add_budget, add_promise, add_verify, add_pbp):
         add(commands)
     return top
 
@@ -197,6 +197,20 @@ def add_verify(commands):
     file = Path("VERIFICATION.md")
     p.add_argument("--out", default=file, type=Path, metavar="FILE", help=f"default {file}")
     p.set_defaults(command=verify)
+
+
+def add_pbp(commands):
+    what = "regression by probabilistic backpropagation: error and likelihood on published splits"
+    p = commands.add_parser("pbp", help=what)
+    files = (
+        "data.txt, index_features.txt, index_target.txt, index_train_0.txt, index_test_0.txt ..."
+    )
+    p.add_argument("folder", type=Path, metavar="FOLDER", help=files)
+    p.add_argument("--hidden", type=int, default=50, help="units; default 50")
+    p.add_argument("--epochs", type=int, default=40, help="passes over the data; default 40")
+    p.add_argument("--splits", type=int, help="only the first so many")
+    p.add_argument("--out", type=Path, metavar="FILE", help="default runs/pbp/NAME.csv")
+    p.set_defaults(command=pbp)
 
 
 def load(args):
@@ -371,6 +385,22 @@ def verify(args):
     if report.outside:
         outside = "; ".join(report.outside)
         return fail(f"{len(report.outside)} rows OUTSIDE their bounds: {outside}", 1)
+    return 0
+
+
+def pbp(args):
+    from .studies import regression
+
+    for name in ("hidden", "epochs", "splits"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"expected --{name} of 1 or more, got {value}")
+    # What cannot be written is said now, not after a split.
+    out = args.out or Path("runs/pbp") / f"{args.folder.resolve().name}.csv"
+    check_writable(out.parent)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    print(regression.study(args.folder, out, args.hidden, args.epochs, args.splits))
+    print(f"look at {out}")
     return 0
 
 

@@ -55,7 +55,7 @@ FLOORS = [
     {"models", "dirichlet"},
     {"segmenter"},
     {"training", "inference"},
-    {"calibration"},
+    {"calibration", "methods"},
     {"evaluation", "runs"},
     {"studies"},
     {"__init__", "__main__"},

@@ -11,8 +11,9 @@ import math
 from ..backend import default_rng, xp
 from ..engine import Correlation
 from ..gaussian import Gaussian
-from . import checks, free_variance
+from . import checks
 from .layer import Layer, Parameter
+from .own_law import own_law
 
 
 class LinearLaw(Layer):
@@ -27,6 +28,7 @@ class LinearLaw(Layer):
     weight = None
     bias = None
     log_gain = loading = gate = drift = None  # Parameters where variances are free: free_variance
+    weight_var = bias_var = None  # Parameters where weights are Gaussian: gaussian_weights
 
     def weights(self, x):
         """w in the dtype of y: float32 weights are squared in float64 where x is of float64."""
@@ -34,8 +36,8 @@ class LinearLaw(Layer):
 
     def predict(self, x):
         self.check(x)
-        if self.log_gain is not None and x.var is not None:
-            return free_variance.predict(self, x)
+        if law := own_law(self, x):
+            return law.predict(self, x)
         w = self.weights(x)
         y = Gaussian(self.apply(w, x.mean), None if x.var is None else self.apply(w * w, x.var))
         if self.bias is not None:
@@ -44,8 +46,8 @@ class LinearLaw(Layer):
         return y  # (2.4)
 
     def forward(self, x):
-        if self.log_gain is not None and x.var is not None:
-            return free_variance.forward(self, x)
+        if law := own_law(self, x):
+            return law.forward(self, x)
         y = self.predict(x)
         w = self.weights(x)
         shape = x.mean.shape
@@ -71,6 +73,7 @@ class LinearLaw(Layer):
 
         That variance keeps E[x^2] through a ReLU. Source: He et al., ICCV 2015 (Kaiming).
         """
+        self.fan_in = fan_in
         values = default_rng(rng).normal(0, math.sqrt(2 / fan_in), shape)
         self.weight = Parameter(values.astype("float32"))
         self.bias = Parameter(xp.zeros(channels, "float32")) if bias else None

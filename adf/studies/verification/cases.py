@@ -90,6 +90,18 @@ def free(name, build, matrix, shape, near):
     )
 
 
+def randomised(name, build, matrix, shape, near):
+    """A linear layer with Gaussian weights: to be tested as it is, verified with weights drawn."""
+    yield Case(name, lambda: probes.randomised(build()), shape, None)
+    yield Case(
+        f"{name}, drawn",
+        lambda: probes.DrawnWeights(probes.randomised(build())),
+        wide=uniform(shape, -10, 10, (-6, 6)),
+        near=uniform(near, -3, 4, (-1, 0.3)),
+        exact=expected.gaussian_affine(matrix),
+    )
+
+
 def pooling(*kernel, shape):
     """A max pooling; its `near` inputs have mu / sigma within 1.
 
@@ -197,6 +209,27 @@ CASES = [
         expected.transposed,
         (2, 3, 4, 5),
         (1, 3, 1, 2),
+    ),
+    *randomised(
+        "Linear, Gaussian weights",
+        lambda: layers.Linear(6, 4, rng=1),
+        expected.dense,
+        (20, 6),
+        (3, 6),
+    ),
+    *randomised(
+        "Conv2d 3 x 3, Gaussian weights",
+        lambda: layers.Conv2d(1, 3, 3, padding=1, rng=1),
+        expected.convolution,
+        (2, 1, 6, 5),
+        (1, 1, 3, 2),
+    ),
+    *randomised(
+        "ConvTranspose2d 2 x 2, Gaussian weights",
+        lambda: layers.ConvTranspose2d(2, 3, 2, stride=2, rng=1),
+        expected.transposed,
+        (2, 2, 4, 5),
+        (1, 2, 1, 2),
     ),
     linear(
         "AvgPool2d 2 x 2", lambda: layers.AvgPool2d(2), expected.average, (2, 3, 6, 6), (1, 2, 4, 4)

@@ -131,6 +131,29 @@ def _free(u, r, t, gate, mean, var, channels):
     return tuple(t @ s), tuple(abs(t) @ s), tuple(gated), tuple(map(float, shares))
 
 
+def gaussian_affine(matrix):
+    """The linear law with Gaussian weights, of a probes.DrawnWeights; matrix: as for `affine`."""
+
+    def exact(layer, x):
+        layer = layer.law
+        shape = x.mean.shape[1:]
+        law = affine(matrix)(layer, x)
+        m, v, v_b = (
+            _mpf(to_host(p.value)) for p in (layer.weight, layer.weight_var, layer.bias_var)
+        )
+        # Var[y] of each image, of which all terms are positive.
+        with reference.exactly:
+            both, doubt = (matrix(_of_weights(layer, w), shape)[0] for w in (m * m + v, v))
+            v_b = np.repeat(v_b, len(doubt) // len(v_b))
+            images = (_mpf(field.reshape(len(field), -1)) for field in x)
+            var = [both @ s + doubt @ (mu * mu) + v_b for mu, s in zip(*images, strict=True)]
+        bound = [law.var_bound[0] + 2] * len(law.mean)
+        formula = f"{law.formula}; variance: 2 more"
+        return law._replace(var=np.concatenate(var), var_bound=bound, formula=formula)
+
+    return exact
+
+
 @reference.exactly
 def gated(layer, x):
     """The moments of Gate. The error of its exponent refers to the sizes that add up in it."""

@@ -10,7 +10,7 @@ from ... import layers
 from ...backend import to_host, xp
 from ...dirichlet import Dirichlet, DirichletHead, dirichlet_nll
 from ...gaussian import Gaussian
-from ...layers import free_variance
+from ...layers import free_variance, gaussian_weights
 from ...layers.gate import Gate
 
 
@@ -39,6 +39,52 @@ def gate():
     weight = np.random.default_rng(8).normal(0, 0.3, layer.weight.value.shape)
     layer.weight.value = xp.asarray(weight.astype("float32"))
     return layer
+
+
+def randomised(layer):
+    """The layer with a random bias, and with Gaussian weights of random variances."""
+    rng = np.random.default_rng(8)
+    gaussian_weights.randomise(with_bias(layer), 0.0)
+    for p in (layer.weight_var, layer.bias_var):
+        p.value = xp.asarray(rng.uniform(0.05, 0.5, p.value.shape).astype("float32"))
+    return layer
+
+
+class DrawnWeights(layers.Layer):
+    """A layer with Gaussian weights, analytic for a Gaussian; a point mass meets drawn weights.
+
+    Every row of N meets weights of its own.
+    """
+
+    def __init__(self, law):
+        self.law = law
+        self.rng = np.random.default_rng(4)
+
+    def forward(self, x):
+        return self.law.forward(x)
+
+    def predict(self, x):
+        y = self.law.predict(x)
+        if x.var is not None:
+            return y
+        # A w x is bilinear: what a unit weight makes of a unit input, for every pair of them, times
+        # the products of the numbers that stand there.
+        w = self._drawn(self.law.weight, self.law.weight_var, x.mean)
+        units, inputs = (xp.eye(n, dtype=w.dtype) for n in (w.shape[1], x.mean[0].size))
+        inputs = inputs.reshape(-1, *x.mean.shape[1:])
+        units = units.reshape(-1, *self.law.weight.value.shape)
+        made = xp.stack([self.law.apply(unit, inputs).ravel() for unit in units])
+        pairs = w[:, :, None] * x.mean.reshape(len(w), 1, -1)
+        sample = pairs.reshape(len(w), -1) @ made.reshape(pairs[0].size, -1)
+        b = self._drawn(self.law.bias, self.law.bias_var, x.mean)
+        b = b.reshape(*b.shape, *[1] * (y.mean.ndim - 2))
+        return Gaussian(sample.reshape(y.mean.shape) + b)
+
+    def _drawn(self, mean, var, x):
+        """Draws from N(mean, var) for every row of x: (N, size)."""
+        mean, var = (to_host(p.value).ravel() for p in (mean, var))
+        draws = mean + np.sqrt(var) * self.rng.standard_normal((len(x), mean.size))
+        return xp.asarray(draws.astype(x.dtype))
 
 
 def disjoint():

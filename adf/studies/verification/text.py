@@ -41,6 +41,7 @@ pair a, b of Gaussians: t = |μa - μb| / s, s² = σa² + σb². Three things a
    files (Bonferroni, {compared:,} values). Where a layer is approximate, it is the true law by quadrature that is
    compared with the samples; the layer's distance from it is in the second table.
    E[p] and Var[p] are compared with draws of p from the Dirichlet (logits: μ/σ from -2 to 2, σ from 0.1 to 1).
+   Where weights are Gaussian (adf/layers/gaussian_weights.py), every sample meets weights of its own draw.
 3. **Gradient** (column 8). float64: along random directions of E[x], of Var[x] and of each parameter, for a random
    upstream gradient, against fourth-order central differences: relative error, bound {float64:g}. float32: relative
    distance of the float32 gradients from the float64 ones, bound {float32:g}. The inputs are those of the samples.

@@ -1,0 +1,1 @@
+"""Other approaches to doubt, on the same layers: one file per method."""
