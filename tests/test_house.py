@@ -56,6 +56,7 @@ FLOORS = [
     {"segmenter"},
     {"training", "inference"},
     {"calibration"},
+    {"methods"},
     {"evaluation", "runs"},
     {"studies"},
     {"__init__", "__main__"},

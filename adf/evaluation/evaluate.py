@@ -38,8 +38,10 @@ def evaluate(segmenter, samples, class_names, folder, name):
     for i, (prediction, taken) in enumerate(predict_samples(segmenter, samples)):
         sample = samples[i]
         if sample.labels is not None:
-            std = prediction.class_std.mean(axis=1)
-            tally.add(sample.labels[None], prediction.probabilities, prediction.entropy, std)
+            p = prediction
+            std = p.class_std.mean(axis=1)
+            labels = sample.labels[None]
+            tally.add(labels, p.probabilities, p.entropy, std, p.mutual_information)
         found = boxes_with_right_majority([sample], prediction.labels, len(class_names))
         right += found[0]
         boxes += found[1]

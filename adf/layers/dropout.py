@@ -28,7 +28,9 @@ class Dropout(Layer):
 
     def forward(self, x):
         check(self, x, axes=None)
-        return self._sampled(x) if self.sample else self._analytic(x)
+        if not self.sample:
+            return self._analytic(x)
+        return scaled(x, (self.rng.random(x.mean.shape) >= self.p) / (1 - self.p))
 
     def _analytic(self, x):
         if x.var is None:
@@ -43,11 +45,12 @@ class Dropout(Layer):
 
         return y, backward
 
-    def _sampled(self, x):
-        kept = self.rng.random(x.mean.shape) >= self.p
-        mask = xp.asarray(kept / (1 - self.p), x.mean.dtype)
 
-        def scaled(g):
-            return Gaussian(mask * g.mean, None if g.var is None else mask * mask * g.var)
+def scaled(x, mask):
+    """x times a mask that was drawn on the host, and the way back."""
+    mask = xp.asarray(mask, x.mean.dtype)
 
-        return scaled(x), scaled
+    def scale(g):
+        return Gaussian(mask * g.mean, None if g.var is None else mask * mask * g.var)
+
+    return scale(x), scale

@@ -3,6 +3,16 @@
 from .opening import load, open_data, prepare, start
 from .recalibration import recalibrate
 from .run import Run
-from .settings import SYSTEMS, Settings
+from .settings import SLIDES, SYSTEMS, Settings
 
-__all__ = ["SYSTEMS", "Run", "Settings", "load", "open_data", "prepare", "recalibrate", "start"]
+__all__ = [
+    "SLIDES",
+    "SYSTEMS",
+    "Run",
+    "Settings",
+    "load",
+    "open_data",
+    "prepare",
+    "recalibrate",
+    "start",
+]

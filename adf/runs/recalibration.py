@@ -113,7 +113,7 @@ def learn(run, source, lines):
     run.pool = calibrating.Pool(run, source)
     with tqdm(total=steps * calibrating.IMAGES, unit=" images", smoothing=0.1) as bar:
         while run.step < run.settings.all_steps:
-            loss = run.learn(None, None, lines)
+            loss = run.learn(None, lines)
             bar.set_postfix(step=run.step, loss=f"{loss:.3f}", refresh=False)
             bar.update(calibrating.IMAGES)
 

@@ -12,8 +12,8 @@ from ..backend import to_host, xp
 from ..files import checkpoint
 from ..layers import Parameter
 from ..layers.paths import named
-from ..training import Adam, train_step
 from . import calibrating, log
+from .settings import SYSTEMS
 from .state import check_numbers, check_shapes, describe, is_finite, restore, state
 
 EVERY_STEPS = 20  # a checkpoint is written so often,
@@ -21,7 +21,7 @@ EVERY_SECONDS = 10  # or so often, whichever comes first
 
 
 class Run:
-    """A segmenter, its optimizer and how many steps they have done, in a folder.
+    """A segmenter, what learns its weights and how many steps that has done, in a folder.
 
     fingerprint: of the data it learns from, or None where it is not known.
     """
@@ -33,8 +33,8 @@ class Run:
         self.step = step
         self.lock = None  # on the folder, from `prepare` to the end of `train`
         self.seen = None  # by what the checkpoint is known again, once it is read or written
-        self.segmenter = settings.segmenter()
-        self.optimizer = Adam(self.segmenter.parameters(), settings.learning_rate)
+        self.learner = SYSTEMS[settings.system].learner(settings, step)
+        self.segmenter = self.learner.segmenter
         self.calibrator = None  # the optimizer of calibration, once that has begun,
         self.pool = None  # and what it learns from
         if step > settings.steps:
@@ -70,7 +70,8 @@ class Run:
             optimizer.m = [xp.asarray(arrays[f"m/{path}"]) for path in paths]
             optimizer.v = [xp.asarray(arrays[f"v/{path}"]) for path in paths]
         self.step = step
-        self.optimizer.t = min(step, self.settings.steps)
+        for optimizer in self.learner.optimizers:
+            optimizer.t = min(step, self.settings.steps)
         if self.calibrator:
             self.calibrator.t = step - self.settings.steps
 
@@ -86,7 +87,7 @@ class Run:
     def _optimizers(self):
         """(optimizer, paths of its parameters) of every stage that has begun."""
         paths = {id(p): path for path, p in named(self.segmenter, Parameter).items()}
-        optimizers = [self.optimizer] + [self.calibrator] * bool(self.calibrator)
+        optimizers = self.learner.optimizers + [self.calibrator] * bool(self.calibrator)
         return [(o, [paths[id(p)] for p in o.parameters]) for o in optimizers]
 
     def train(self, source):
@@ -116,9 +117,9 @@ class Run:
             while self.step < s.all_steps:
                 if self.step >= s.steps:
                     self.pool = self.pool or calibrating.Pool(self, source)
-                images, labels = batch.result()
+                drawn = batch.result()
                 batch = drawing.submit(self._draw, source, self.step + 1)
-                loss = self.learn(images, labels, log_file)
+                loss = self.learn(drawn, log_file)
                 bar.set_postfix(step=self.step, loss=f"{loss:.3f}", refresh=False)
                 bar.update(self._images(self.step) - bar.n)
                 due = time.monotonic() - saved > EVERY_SECONDS or self.step % EVERY_STEPS == 0
@@ -130,22 +131,23 @@ class Run:
                     saved = time.monotonic()
 
     def _draw(self, source, step):
-        """The images and labels of a step of training; calibration has its pool."""
-        if step >= self.settings.steps:
-            return None, None
-        return source.training(step, self.settings.batch_size, self.settings.seed)
+        """What a step of training learns from; calibration has its pool."""
+        return self.learner.draw(source, step) if step < self.settings.steps else None
 
     def _images(self, steps):
         """How many images so many steps show."""
         training = min(steps, self.settings.steps)
         return training * self.settings.batch_size + (steps - training) * calibrating.IMAGES
 
-    def learn(self, images, labels, log_file):
+    def predictor(self):
+        """What predicts: the segmenter, or a mixture of several."""
+        return self.learner.predictor()
+
+    def learn(self, batch, log_file):
         """One step, and its line in the log; the loss. Raises ValueError on weights of NaN."""
         rate = self.settings.rate_at(self.step)
         if self.step < self.settings.steps:
-            self.optimizer.learning_rate = rate
-            loss = train_step(self.segmenter, self.optimizer, images, labels)
+            loss = self.learner.learn(self.step, rate, batch)
         else:
             loss = calibrating.learn(self, rate)
         # Both kinds of step are logged alike; none that leaves NaN is.

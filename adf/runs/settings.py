@@ -15,6 +15,7 @@ from ..data.source import CLASS_NAMES
 from ..models import DeepLabV3Plus, UNet
 from ..normalisation import KINDS as NORMALISATIONS
 from ..segmenter import Segmenter
+from .learners import DropoutLearner, EnsembleLearner, Learner
 
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
 CALIBRATION_STEPS = 400
@@ -48,18 +49,23 @@ def deeplab(settings):
 
 
 class System(NamedTuple):
-    """A system of the slides: its network, and where its settings depart from the defaults."""
+    """A network, where its settings depart from the defaults, and how its weights are learned."""
 
     network: Callable  # Settings -> Layer
     settings: dict
+    learner: type = Learner
 
 
+POINT = {"noise_var": None, "learning_rate": 5e-3}  # deterministic
 SYSTEMS = {
-    "unet-bn": System(unet, {"noise_var": None, "learning_rate": 5e-3}),  # deterministic
+    "unet-bn": System(unet, POINT),
     "adf-unet": System(unet, {}),
     "adf-deeplabv3plus": System(deeplab, {}),
+    "unet-ensemble": System(unet, POINT | {"members": 5}, EnsembleLearner),
+    "unet-dropout": System(unet, POINT | {"members": 20, "dropout_p": 0.2}, DropoutLearner),
 }
-
+SLIDES = ("unet-bn", "adf-unet", "adf-deeplabv3plus")  # the systems of the slides
+OF_METHODS = ("members", "dropout_p")  # settings that none has but the systems that list them
 
 # What a run had whose checkpoint does not say so: these settings came later.
 BEFORE = {"normalisation": "standard", "calibration_steps": 0}
@@ -83,7 +89,9 @@ class Settings:
     Raises ValueError on a setting of another type or out of its range.
     """
 
-    system: str = setting("adf-unet", "which of the systems of the slides", choices=tuple(SYSTEMS))
+    system: str = setting(
+        "adf-unet", "the network, and how its weights are learned", choices=tuple(SYSTEMS)
+    )
     data: str = setting("synthetic", DATA_HELP)
     classes: int | None = setting(
         None,
@@ -111,6 +119,8 @@ class Settings:
         "of learning the weights of the variances, after training; 0: none; unet-bn: none",
         bounds=(0, 10**9),
     )
+    members: int = setting(1, "networks of the mixture, where there is one", bounds=(1, 100))
+    dropout_p: float = setting(0.0, "probability that a channel is left out; unet-dropout alone")
     version: int = setting(1)  # raised when a change of the code gives old weights another meaning
 
     def __post_init__(self):
@@ -126,6 +136,10 @@ class Settings:
         if (self.noise_var is None) != is_deterministic:
             what = "no" if is_deterministic else "a"
             raise ValueError(f"{self.system} expects {what} noise variance")
+        for name in OF_METHODS:
+            is_given = getattr(self, name) != getattr(Settings, name)
+            if is_given and name not in SYSTEMS[self.system].settings:
+                raise ValueError(f"expected no {name} of {self.system}, which has none")
         # What has several values is checked one by one.
         check_widths(self.widths)
         check_names(self.class_names)
@@ -144,7 +158,8 @@ class Settings:
             return 0
         # Every level has convolutions from its width to itself, and Adam two moments of each.
         *upper, lowest = (9 * width * width for width in self.widths)
-        return 3 * (4 * sum(upper) + lowest)
+        copies = self.members if SYSTEMS[self.system].learner is EnsembleLearner else 1
+        return 3 * (4 * sum(upper) + lowest) * copies
 
     def segmenter(self):
         """The untrained Segmenter that these settings describe."""

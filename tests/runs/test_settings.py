@@ -7,8 +7,8 @@ import pytest
 
 from adf.runs import SYSTEMS, Settings
 
-INTEGERS = ("steps", "batch_size", "seed", "version", "classes", "calibration_steps")
-FLOATS = ("learning_rate", "noise_var", "label_smoothing", "density_weight", "raw_c")
+INTEGERS = ("steps", "batch_size", "seed", "version", "classes", "calibration_steps", "members")
+FLOATS = ("learning_rate", "noise_var", "label_smoothing", "density_weight", "raw_c", "dropout_p")
 HUGE = 10**400
 WRONG = [(name, value) for name in INTEGERS for value in (True, "7", 1.0, -1, HUGE, [1], {})]
 WRONG += [(name, value) for name in ("steps", "batch_size", "version") for value in (0, None)]
