@@ -24,7 +24,8 @@ import adf
 from adf import backend, calibration, dirichlet
 from adf.backend import to_host, xp
 from adf.layers.gradients import cast, random_like
-from adf.methods.dropout import add_dropout, thinned
+from adf.layers.paths import held
+from adf.methods.dropout import Dropout2d, add_dropout, thinned
 from adf.methods.mixture import Mixture
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-12}  # convolutions add up in another order
@@ -147,6 +148,8 @@ def mixed(dtype):
     network = adf.UNet(1, 3, (3, 4), norm=True).to(dtype)
     add_dropout(network, 0.3)
     rng, model = np.random.default_rng(5), adf.Segmenter(network, None)
+    for layer in held(network, Dropout2d):
+        layer.rng = rng
     x = model.input(rng.normal(size=(2, 1, 8, 8)))
     loss, backward = model.loss(x, xp.asarray(rng.integers(0, 3, (2, 8, 8))))
     backward(0.1)

@@ -71,6 +71,7 @@ class LinearLaw(Layer):
 
         That variance keeps E[x^2] through a ReLU. Source: He et al., ICCV 2015 (Kaiming).
         """
+        self.fan_in = fan_in
         values = default_rng(rng).normal(0, math.sqrt(2 / fan_in), shape)
         self.weight = Parameter(values.astype("float32"))
         self.bias = Parameter(xp.zeros(channels, "float32")) if bias else None

@@ -12,12 +12,10 @@ class Dropout2d(Dropout):
     """y = x m / (1 - p), m = 0 with probability p, else 1; as torch.nn.Dropout2d.
 
     E[y] = E[x],  Var[y] = (Var[x] + p E[x]**2) / (1 - p), over x and m: those of Dropout. In
-    `forward` every image and channel has an m of its own. (Neighbouring pixels are nearly equal, so
-    an m for each of them would average out in the next window.) In `predict` all images have the
-    masks m / (1 - p), (num_features,), that `mask` holds: a thinned network, the same for every
-    tile. Without a mask the moments are passed on; a point mass stays as it is.
-    Raises ValueError unless 0 <= p < 1, and on other shapes than (N, num_features, H, W).
-    Source: Tompson et al., CVPR 2015 (SpatialDropout).
+    `forward` every image and channel has an m of its own. In `predict` all images and tiles have
+    the m / (1 - p), (num_features,), in `mask`: a thinned network. Without one the moments are
+    passed on, and a point mass stays as it is. Raises ValueError unless 0 <= p < 1, and on other
+    shapes than (N, num_features, H, W). Source: Tompson et al., CVPR 2015 (SpatialDropout).
     """
 
     def __init__(self, num_features, p=0.5, *, rng=None):
@@ -43,8 +41,7 @@ class Dropout2d(Dropout):
 def add_dropout(unet, p):
     """Puts dropout behind the last activation of the lowest level and of the one above, both ways.
 
-    The central units serve best (Kendall et al., BMVC 2017). There it is no part of what batch norm
-    averages.
+    The central units serve best: Kendall et al., BMVC 2017.
     """
     level = unet.layers[0]
     blocks = [level]

@@ -1,14 +1,10 @@
-"""Deep ensembles (Lakshminarayanan, Pritzel & Blundell, NeurIPS 2017).
-
-Networks that share nothing: each has its own initial weights and its own order of the images, and
-all of them see the whole training set.
-"""
+"""Deep ensembles (Lakshminarayanan, Pritzel & Blundell, NeurIPS 2017): networks of other seeds."""
 
 from ..training import train_step
 
 
 def seeds(seed, members):
-    """Those of the members: 1000 * seed + s. So up to 1000 members no two ensembles share one."""
+    """Those of the members, 1000 * seed + s: of weights and data. No two ensembles share one."""
     return range(1000 * seed, 1000 * seed + members)
 
 

@@ -8,13 +8,10 @@ from ..segmenter import Prediction
 class Mixture:
     """Segmenters of one architecture, all equally likely; `adf.predict` takes it like one of them.
 
-    The probabilities are the mean of the members' probabilities, not the softmax of mean logits:
-    they are those of the mixture. class_std and mutual_information are the standard deviation of
-    the members' probabilities and H(mean) - mean H(p): doubt about the weights alone. (A
-    deterministic network's class_std is of [class = k], all that is unsure: both rank pixels, but
-    their sizes do not compare.) Members are worked on one after the other, window by window.
-    Raises ValueError without members.
-    Source: Lakshminarayanan, Pritzel & Blundell, NeurIPS 2017.
+    The probabilities are the mean of the members' probabilities (of mean logits they would not be
+    the mixture's); class_std is their standard deviation and mutual_information H(mean) - mean H:
+    doubt about the weights alone. A deterministic network's class_std is of [class = k], all that
+    is unsure: both rank pixels, but their sizes do not compare. Raises ValueError without members.
     """
 
     def __init__(self, members):
@@ -22,16 +19,11 @@ class Mixture:
         if not self.members:
             raise ValueError("Mixture expects one segmenter or more, got none")
 
-    @property
-    def network(self):
-        """A network of which all have the sizes."""
-        return self.members[0].network
+        self.network = self.members[0].network  # all have its sizes, and its normalisation
+        self.normalised = self.members[0].normalised
 
     def parameters(self):
         return [p for member in self.members for p in member.parameters()]
-
-    def normalised(self, images):
-        return self.members[0].normalised(images)
 
     def predict(self, x, crop=()):
         """The Prediction for an input x, or for the slices `crop` of it, as of a Segmenter."""
@@ -46,11 +38,10 @@ class Mixture:
 def pooled(maps):
     """(mean, standard deviation, mutual information) of maps of probabilities, (N, K, H, W) each.
 
-    They come one by one, and three maps in float64 are kept. The variance is Welford's (divided by
-    their number, for the mixture is these members). The information, (N, H, W), is the mean of
-    KL(p, mean), by the chain rule: a map more, the n-th, adds KL(p, mean) + (n - 1) KL(old mean,
-    mean) to n times it. Neither subtracts what is nearly equal, so neither is ever negative, and
-    both are 0 where all maps are equal. Source: Welford, Technometrics 1962.
+    They come one by one, and three maps in float64 are kept. The variance, divided by their number,
+    is Welford's (Technometrics 1962). The information is the mean of KL(p, mean), by its chain
+    rule: the n-th map adds KL(p, mean) + (n - 1) KL(old mean, mean) to n times it. Neither is ever
+    negative, for neither subtracts what is nearly equal; of equal maps both are 0.
     """
     maps = iter(maps)
     mean = next(maps).astype("float64")

@@ -3,7 +3,8 @@
 from .opening import load, open_data, prepare, start
 from .recalibration import recalibrate
 from .run import Run
-from .settings import SLIDES, SYSTEMS, Settings
+from .settings import Settings
+from .systems import SLIDES, SYSTEMS
 
 __all__ = [
     "SLIDES",

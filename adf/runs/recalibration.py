@@ -88,7 +88,7 @@ def restart(run, steps):
             f"{run.path}: expected a run whose {settings.steps} steps of training are done, got "
             f"{run.step}; adf train --resume goes on with it"
         )
-    if settings.all_steps == settings.steps:
+    if settings.all_steps == settings.training_steps:
         raise ValueError(
             f"{run.path}: expected steps of calibration and a noise variance above 0, "
             f"got {steps} and {settings.noise_var}"

@@ -11,13 +11,15 @@ from adf.__main__ import main
 from adf.data.source import open_source
 from adf.files import checkpoint
 from adf.methods.mixture import Mixture
-from adf.runs import Settings
+from adf.runs import Settings, learners
 from adf.runs import run as run_module
+from adf.runs.state import flat
 
 TINY = {"widths": [2, 3], "steps": 6, "batch_size": 5, "data": "synthetic:5"}
 MIXED = {  # system -> what makes it tiny; two micro-batches a step, which draw differently
     "unet-ensemble": {"members": 3},
     "unet-dropout": {"members": 3, "dropout_p": 0.4},
+    "unet-swag": {"members": 3, "steps": 2, "swag_steps": 4, "swag_rate": 0.1},
 }
 each_system = pytest.mark.parametrize("system", MIXED)
 
@@ -114,6 +116,7 @@ def test_the_command_line(system, tmp_path, capsys, monkeypatch):
     """Train, evaluate and predict, on the defaults' widths; the pictures say what they show."""
     run, out = tmp_path / "run", tmp_path / "out"
     quick = ["--steps", "1", "--batch-size", "1", "--members", "2"]
+    quick += ["--swag-steps", "2"] if system == "unet-swag" else []
     said = []
     headers = adf.figures.pictures._write
     monkeypatch.setattr(
@@ -155,6 +158,9 @@ def test_a_deterministic_network_has_no_information_and_says_uncertainty(tmp_pat
         ({"system": "unet-ensemble", "members": 0}, "expected members of 1 or more"),
         ({"system": "unet-ensemble", "members": 101}, "expected members of at most 100"),
         ({"system": "unet-dropout", "noise_var": 0.1}, "expects no noise variance"),
+        ({"system": "unet-bn", "swag_steps": 3}, "expected no swag_steps of unet-bn"),
+        ({"system": "unet-swag", "swag_steps": 0}, "swag_steps of 1 or more"),
+        ({"system": "unet-swag", "swag_rate": -0.1}, "a positive swag_rate, got 320 and -0.1"),
     ],
 )
 def test_what_a_system_has_not_is_refused(given, message):
@@ -171,3 +177,59 @@ def test_a_checkpoint_that_claims_more_members_than_it_holds_is_refused(tmp_path
     checkpoint.save(run.path, found, about | {"members": 2})
     with pytest.raises(ValueError, match=r"members\.2"):
         runs.load(run.folder)
+
+
+# SWAG
+
+
+def test_swag_collects_what_sgd_leaves_behind(tmp_path):
+    """Two steps of Adam, four of SGD, each of which is collected; every member's norms are its own.
+
+    The first network that is collected has no deviation.
+    """
+    run = trained(tmp_path / "run", "unet-swag")
+    found = arrays(run.folder)
+    swag = run.learner.swag
+    assert swag.n == 4 and not found["swag/deviations"][4:].any()
+    assert not found["swag/deviations"][0].any() and found["swag/deviations"][3].any()
+    assert not any(name.startswith("v/network") for name in found)  # SGD has first moments alone
+    assert (found["v/swag"] >= 0).all() and found["v/swag"].any()
+    members = run.predictor().members
+    x = [open_source(TINY["data"]).training(i, 4, 0)[0] for i in range(learners.NORM_BATCHES)]
+    for member, kept in zip(members, found["swag/statistics"], strict=True):
+        assert (flat(member.network.statistics()) == kept).all()
+        learners.renew_statistics(member, x)
+        np.testing.assert_allclose(flat(member.network.statistics()), kept, rtol=1e-6, atol=1e-6)
+    assert (found["swag/statistics"][0] != found["swag/statistics"][1]).any()
+
+
+def test_members_of_a_path_that_stands_still_are_one_network(tmp_path):
+    """A rate too small for float32: they are the network of Adam after its own pass, no doubt."""
+    run = trained(tmp_path / "run", "unet-swag", swag_rate=1e-30)
+    x = open_source("synthetic").training(0, 1, 7)[0]
+    found = adf.predict(run.predictor(), x)
+    assert not found.class_std.any() and not found.mutual_information.any()
+    alone = adf.predict(run.predictor().members[0], x)
+    assert (alone.probabilities == found.probabilities).all()
+
+
+def test_swag_before_its_end_says_so(tmp_path, monkeypatch):
+    trained(tmp_path / "run", "unet-swag", monkeypatch, kill=5)
+    run = runs.load(tmp_path / "run")
+    assert run.step == 4 and run.learner.swag.n == 2
+    with pytest.raises(ValueError, match="whose training is done"):
+        run.predictor()
+    assert main(["evaluate", str(run.folder)]) == 2
+
+
+def test_the_rate_of_sgd_is_constant_behind_that_of_adam():
+    settings = Settings.of({"system": "unet-swag", "steps": 100, "swag_steps": 40})
+    assert settings.all_steps == settings.training_steps == 140
+    assert settings.rate_at(99) < 1e-5
+    assert {settings.rate_at(step) for step in range(100, 140)} == {0.03}
+
+
+def test_calibration_has_nothing_to_do_for_swag(tmp_path):
+    run = trained(tmp_path / "run", "unet-swag")
+    with pytest.raises(ValueError, match="expected steps of calibration and a noise variance"):
+        runs.recalibrate(run, None, 3)
