@@ -18,7 +18,6 @@ class Mixture:
         self.members = list(members)
         if not self.members:
             raise ValueError("Mixture expects one segmenter or more, got none")
-
         self.network = self.members[0].network  # all have its sizes, and its normalisation
         self.normalised = self.members[0].normalised
 
@@ -43,8 +42,8 @@ def pooled(maps):
     rule: the n-th map adds KL(p, mean) + (n - 1) KL(old mean, mean) to n times it. Neither is ever
     negative, for neither subtracts what is nearly equal; of equal maps both are 0.
     """
-    maps = iter(maps)
-    mean = next(maps).astype("float64")
+    maps = (p.astype("float64") for p in maps)
+    mean = next(maps)
     n = 1
     squares = xp.zeros_like(mean)
     information = squares.sum(axis=1)
@@ -58,6 +57,5 @@ def pooled(maps):
 
 def divergence(a, b):
     """KL(a, b) = sum_k a log(a / b) - a + b, every term a (t - log(1 + t)) with t = b / a - 1."""
-    a = a.astype("float64")
     t = (b - a) / (a + (a == 0))
     return xp.where(a > 0, a * (t - xp.log1p(t)), b).sum(axis=1)

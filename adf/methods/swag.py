@@ -5,8 +5,6 @@ curvature h and its gradients have noise of variance C, SGD at the rate e scatte
 e**2 C / (1 - (1 - e h)**2): a posterior only where e is right. All arrays lie on the host.
 """
 
-import math
-
 import numpy as np
 
 from ..backend import xp
@@ -53,5 +51,5 @@ class Swag:
         off = np.sqrt(self.squares / self.n) * rng.standard_normal(len(self.mean))
         # One by one, for a product of matrices adds up as the number of threads will have it.
         for row, z in zip(kept, rng.standard_normal(len(kept)), strict=True):
-            off += row * (z / math.sqrt(max(1, len(kept) - 1)))
-        return self.mean + scale * math.sqrt(0.5) * off
+            off += row * (z / max(1, len(kept) - 1) ** 0.5)
+        return self.mean + scale * 0.5**0.5 * off

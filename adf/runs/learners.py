@@ -13,6 +13,7 @@ import numpy as np
 from ..backend import default_rng
 from ..engine.threads import map_ordered
 from ..layers.paths import held
+from ..methods.bayes_by_backprop import VariationalSegmenter
 from ..methods.dropout import Dropout2d, add_dropout, thinned
 from ..methods.ensemble import ensemble_step, seeds
 from ..methods.mixture import Mixture
@@ -184,6 +185,31 @@ class SwagLearner(Learner):
             self.swag.mean, self.swag.squares, self.swag.deviations = (arrays[n] for n in MOMENTS)
             self.swag.n = self.collected(step)
             self.statistics = arrays.get(STATISTICS)
+
+
+class BayesLearner(Learner):
+    """Bayes by Backprop. The KL comes in slowly, over the first half of the steps."""
+
+    def build(self):
+        plain = self.settings.segmenter()
+        return VariationalSegmenter(plain.network, normalisation=plain.normalisation)
+
+    def draw(self, source, step):
+        """The batch, and how many images the training shows, each counted once."""
+        s = self.settings
+        shown = s.steps * s.batch_size
+        return *super().draw(source, step), min(shown, source.count or shown)
+
+    def learn(self, step, rate, batch):
+        images, labels, count = batch
+        s = self.settings
+        rising = min(1, 2 * (step + 1) / s.steps)
+        self.segmenter.kl_share = s.kl_weight * rising / (count * labels[0].size)
+        self.segmenter.network.rng = default_rng((s.seed, step, DRAWS))
+        return super().learn(step, rate, (images, labels))
+
+    def predictor(self):
+        return self.mixture(lambda rng: self.segmenter.drawn(rng)[0])
 
 
 def renew_statistics(segmenter, batches):

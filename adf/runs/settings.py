@@ -97,6 +97,7 @@ class Settings:
         bounds=(0, 10**9),
     )
     swag_rate: float = setting(0.0, "learning rate of these steps; unet-swag alone")
+    kl_weight: float = setting(0.0, "of the KL to the prior, 1 is Bayes; unet-bbb alone")
     version: int = setting(1)  # raised when a change of the code gives old weights another meaning
 
     def __post_init__(self):
@@ -206,6 +207,8 @@ def check_methods(settings):
             "expected swag_steps of 1 or more and a positive swag_rate, "
             f"got {settings.swag_steps} and {settings.swag_rate}"
         )
+    if settings.kl_weight < 0:
+        raise ValueError(f"expected a kl_weight of 0 or more, got {settings.kl_weight}")
 
 
 def check_widths(widths):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..models import DeepLabV3Plus, UNet
-from .learners import DropoutLearner, EnsembleLearner, Learner, SwagLearner
+from .learners import BayesLearner, DropoutLearner, EnsembleLearner, Learner, SwagLearner
 
 
 def unet(settings):
@@ -36,7 +36,8 @@ SYSTEMS = {
         POINT | {"members": 20, "swag_steps": 320, "swag_rate": 0.03},
         SwagLearner,
     ),
+    "unet-bbb": System(unet, POINT | {"members": 20, "steps": 800, "kl_weight": 1.0}, BayesLearner),
 }
 SLIDES = ("unet-bn", "adf-unet", "adf-deeplabv3plus")  # the systems of the slides
 # Settings that none has but the systems that list them.
-OF_METHODS = ("members", "dropout_p", "swag_steps", "swag_rate")
+OF_METHODS = ("members", "dropout_p", "swag_steps", "swag_rate", "kl_weight")

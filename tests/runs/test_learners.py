@@ -20,6 +20,7 @@ MIXED = {  # system -> what makes it tiny; two micro-batches a step, which draw 
     "unet-ensemble": {"members": 3},
     "unet-dropout": {"members": 3, "dropout_p": 0.4},
     "unet-swag": {"members": 3, "steps": 2, "swag_steps": 4, "swag_rate": 0.1},
+    "unet-bbb": {"members": 3, "kl_weight": 0.5},
 }
 each_system = pytest.mark.parametrize("system", MIXED)
 
@@ -27,6 +28,7 @@ each_system = pytest.mark.parametrize("system", MIXED)
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(run_module, "EVERY_STEPS", 2)
+    monkeypatch.setattr(learners, "NORM_BATCHES", 3)
     monkeypatch.setattr("adf.data.source.HELD_OUT", 2)
 
 
@@ -159,6 +161,8 @@ def test_a_deterministic_network_has_no_information_and_says_uncertainty(tmp_pat
         ({"system": "unet-ensemble", "members": 101}, "expected members of at most 100"),
         ({"system": "unet-dropout", "noise_var": 0.1}, "expects no noise variance"),
         ({"system": "unet-bn", "swag_steps": 3}, "expected no swag_steps of unet-bn"),
+        ({"system": "unet-dropout", "kl_weight": 1.0}, "expected no kl_weight of unet-dropout"),
+        ({"system": "unet-bbb", "kl_weight": -1.0}, "expected a kl_weight of 0 or more, got -1.0"),
         ({"system": "unet-swag", "swag_steps": 0}, "swag_steps of 1 or more"),
         ({"system": "unet-swag", "swag_rate": -0.1}, "a positive swag_rate, got 320 and -0.1"),
     ],
@@ -233,3 +237,47 @@ def test_calibration_has_nothing_to_do_for_swag(tmp_path):
     run = trained(tmp_path / "run", "unet-swag")
     with pytest.raises(ValueError, match="expected steps of calibration and a noise variance"):
         runs.recalibrate(run, None, 3)
+
+
+# Bayes by Backprop
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_the_shares_of_an_epoch_add_up_to_the_kl(size):
+    """24 images in batches of 4 or 8, and these in micro-batches: lambda KL, whatever the batch.
+
+    The learning rate is 0, so that every step has the same KL; the weight is all there in half the
+    steps.
+    """
+    count, pixels = 24, 128 * 128
+    given = TINY | MIXED["unet-bbb"] | {"system": "unet-bbb", "batch_size": size, "steps": 12}
+    learner = learners.BayesLearner(Settings.of(given | {"kl_weight": 0.7}))
+    rng = np.random.default_rng(0)
+    shares = []
+    loss = type(learner.segmenter).loss
+
+    def told(segmenter, x, labels, label_range=None):
+        shares.append(segmenter.kl_share * labels.size * float(segmenter.kl()))
+        return loss(segmenter, x, labels, label_range)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(learner.segmenter), "loss", told)
+        before = float(learner.segmenter.kl())
+        for _ in range(count // size):
+            images = rng.normal(size=(size, 1, 128, 128)).astype("float32")
+            labels = rng.integers(0, 3, (size, 128, 128))
+            learner.learn(11, 1e-30, (images, labels, count))
+    assert len(shares) == count // 4
+    assert sum(shares) == pytest.approx(0.7 * before, rel=1e-6)
+    assert learner.segmenter.kl_share * count * pixels == pytest.approx(0.7)
+
+
+def test_the_kl_comes_in_over_the_first_half():
+    learner = learners.BayesLearner(Settings.of(TINY | MIXED["unet-bbb"] | {"system": "unet-bbb"}))
+    source = open_source("synthetic:5")
+    found = []
+    for step in range(6):
+        learner.learn(step, 1e-3, learner.draw(source, step))
+        found.append(learner.segmenter.kl_share * 3 * 128 * 128)
+    assert found == pytest.approx([0.5 / 3, 1 / 3, 0.5, 0.5, 0.5, 0.5])
+    assert learner.draw(open_source("synthetic"), 0)[2] == 30

@@ -10,7 +10,7 @@ from adf.runs import SYSTEMS, Settings
 INTEGERS = ("steps", "batch_size", "seed", "version", "classes", "calibration_steps")
 INTEGERS += ("members", "swag_steps")
 FLOATS = ("learning_rate", "noise_var", "label_smoothing", "density_weight", "raw_c")
-FLOATS += ("dropout_p", "swag_rate")
+FLOATS += ("dropout_p", "swag_rate", "kl_weight")
 HUGE = 10**400
 WRONG = [(name, value) for name in INTEGERS for value in (True, "7", 1.0, -1, HUGE, [1], {})]
 WRONG += [(name, value) for name in ("steps", "batch_size", "version") for value in (0, None)]
