@@ -56,6 +56,7 @@ class VariationalSegmenter(Segmenter):
         loss, loss_backward = segmenter.loss(x, labels, label_range)
         share = self.kl_share * labels.size  # of the KL, for a micro-batch
 
+        # The gradient by a weight w = m + sigma eps is that by m; times eps, that by sigma.
         def backward(dloss):
             dx = loss_backward(dloss)
             each = zip(self.m, self.r, weights, eps, self.sigmas(), self.prior, strict=True)

@@ -165,8 +165,10 @@ def layers_apart():
     swag = Swag(40_000)
     for half in iterates:
         swag.collect(np.concatenate([half, half]))
+    # A layer of its own z2 is one of another draw.
     rng = np.random.default_rng(4)
-    together, apart = [], []
+    together = []
+    apart = []
     for _ in range(200):
         one, two = ((swag.draw(rng) - swag.mean).reshape(2, -1) for _ in range(2))
         together.append((one[0] * one[1]).mean())
@@ -215,11 +217,15 @@ def optimum(data=1000.0, prior=1.0):
 
     By bisection, for the gradient of KL by sigma rises; the data's is data * sigma.
     """
-    low, high = 1e-6, 1.0
+    low = 1e-6
+    high = 1.0
     for _ in range(60):
         sigma = (low + high) / 2
         slope = (kl(sigma + 1e-7, prior) - kl(sigma - 1e-7, prior)) / 2e-7 + data * sigma
-        low, high = (sigma, high) if slope < 0 else (low, sigma)
+        if slope < 0:
+            low = sigma
+        else:
+            high = sigma
     return low**2
 
 
