@@ -39,7 +39,7 @@ class Dropout2d(Dropout):
 
 
 def add_dropout(unet, p):
-    """Puts dropout behind the last activation of the lowest level and of the one above, both ways."""
+    """Puts dropout behind the last activation of the lowest level and the one above, both ways."""
     # These central units serve best: Kendall et al., BMVC 2017.
     level = unet.layers[0]
     blocks = [level]
