@@ -28,8 +28,9 @@ class Dropout(Layer):
 
     def forward(self, x):
         check(self, x, axes=None)
-        if not self.sample:
-            return self._analytic(x)
+        return self._sampled(x) if self.sample else self._analytic(x)
+
+    def _sampled(self, x):
         return scaled(x, (self.rng.random(x.mean.shape) >= self.p) / (1 - self.p))
 
     def _analytic(self, x):
