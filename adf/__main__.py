@@ -235,7 +235,7 @@ def train(args):
     run.train(source)
     samples = source.validation(settings.seed)
     names = source.class_names
-    print(evaluate_samples(run.segmenter, samples, names, run.folder, "validation"))
+    print(evaluate_samples(run.predictor(), samples, names, run.folder, "validation"))
     print(f"look at {run.folder / 'overview.png'}")
     return 0
 
@@ -259,7 +259,7 @@ def evaluate(args):
     check_writable(folder)
     folder.mkdir(exist_ok=True)
     known = run.settings.class_names
-    print(evaluate_samples(run.segmenter, samples, known, folder, args.data))
+    print(evaluate_samples(run.predictor(), samples, known, folder, args.data))
     print(f"this table is in {folder / 'metrics.csv'} and metrics.md, too")
     print(f"look at {folder / 'overview.png'}, reliability.png and sparsification.png")
     return 0
@@ -271,13 +271,14 @@ def same_data(one, other):
 
 def predict(args):
     run = load(args)
+    predictor = run.predictor()
     jobs, guard = plan(args)
     # One image that cannot be read or written does not keep the others from their predictions.
     status = 0
     written = 0
     for job in tqdm(jobs, unit=" images", desc="predict", disable=len(jobs) == 1):
         try:
-            predict_one(run, guard, *job)
+            predict_one(predictor, run.settings.class_names, guard, *job)
             written += 1
         except (ValueError, OSError) as error:
             status = fail(error)
@@ -308,13 +309,12 @@ def plan(args):
     return jobs, guard
 
 
-def predict_one(run, guard, path, folder, name):
+def predict_one(predictor, class_names, guard, path, folder, name):
     """Reads an image, predicts it and writes the three files, if they may be written."""
     image = read_image(path)
-    prediction = predict_image(run.segmenter, image[None, None])
+    prediction = predict_image(predictor, image[None, None])
     guard.check(path, outputs(folder, name))  # once more: some minutes may have passed
-    names = run.settings.class_names
-    guard.written(write_prediction(folder, name, image, prediction, names, path))
+    guard.written(write_prediction(folder, name, image, prediction, class_names, path))
     if min(image.shape) > LARGE:
         tqdm.write(f"{path} is {image.shape[0]} x {image.shape[1]}: {SCALE_HINT}")
 

@@ -25,6 +25,7 @@ class Prediction(NamedTuple):
     concentration: Any  # (N, K, H, W): the Dirichlet's alpha; None for a deterministic network
     class_std: Any  # (N, K, H, W): of each class probability; deterministic: of [class = k]
     entropy: Any  # (N, H, W): of the mean probabilities, in nats
+    mutual_information: Any = None  # (N, H, W): of class and probabilities; None: deterministic
 
 
 class Segmenter:
@@ -108,18 +109,18 @@ class Segmenter:
 
         return (1 - w) * label + w * density, backward  # (7.17)
 
-    def predict(self, x):
-        """The Prediction for an input x, as arrays of the backend."""
+    def predict(self, x, crop=()):
+        """The Prediction for an input x, or for the slices `crop` of it: arrays of the backend."""
         check_input(self, x)
-        return self.read(self.network.predict(x))
+        return self.read(self.network.predict(x).map(lambda field: field[..., *crop]))
 
     def read(self, logits):
         """The Prediction that these logits make."""
         if self.head is None:
             p = xp.exp(log_softmax(logits.mean.astype("float64")))
-            fields = p, None, bernoulli_std(p), -xlogx(p).sum(axis=1)
+            fields = p, None, bernoulli_std(p), -xlogx(p).sum(axis=1), None
         else:
             d = Dirichlet(xp.exp(self.head.predict(logits).mean))
-            fields = d.probabilities, d.concentration, d.class_std, d.entropy
+            fields = d.probabilities, d.concentration, d.class_std, d.entropy, d.mutual_information
         labels = fields[0].argmax(axis=1).astype("uint8")
         return Prediction(labels, *(None if f is None else f.astype("float32") for f in fields))

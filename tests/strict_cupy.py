@@ -20,7 +20,7 @@ import scipy.special
 # repeats this wherever CuPy is installed.
 UNARY = "x, /, out=None, *, casting='same_kind', dtype=None"
 BINARY = "x1, x2, /, out=None, *, casting='same_kind', dtype=None"
-UFUNCS = dict.fromkeys(("abs", "exp", "isfinite", "log", "sqrt"), UNARY)
+UFUNCS = dict.fromkeys(("abs", "exp", "isfinite", "log", "log1p", "sqrt"), UNARY)
 UFUNCS |= dict.fromkeys(("copysign", "logaddexp", "maximum", "minimum"), BINARY)
 SPECIAL = dict.fromkeys(("digamma", "expit", "gammaln"), UNARY)
 FUNCTIONS = {

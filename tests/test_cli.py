@@ -509,7 +509,7 @@ COMMANDS = {
 def test_what_cannot_be_written_is_refused_before_any_work(
     command, trained, tmp_path, capsys, monkeypatch
 ):
-    for work in ("adf.inference.predict.predict", "adf.runs.run.train_step"):
+    for work in ("adf.inference.predict.predict", "adf.runs.learners.train_step"):
         monkeypatch.setattr(work, lambda *_: pytest.fail("worked"))
     monkeypatch.setattr("adf.__main__.predict_image", lambda *_: pytest.fail("worked"))
     monkeypatch.setattr("adf.studies.budget.report.measure", lambda *_: pytest.fail("worked"))

@@ -24,6 +24,9 @@ import adf
 from adf import backend, calibration, dirichlet
 from adf.backend import to_host, xp
 from adf.layers.gradients import cast, random_like
+from adf.layers.paths import held
+from adf.methods.dropout import Dropout2d, add_dropout, thinned
+from adf.methods.mixture import Mixture
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-12}  # convolutions add up in another order
 ADVICE = (
@@ -127,6 +130,7 @@ def answers():
     for dtype in TOLERANCE:
         note(f"{dtype} sampled dropout", *sampled_dropout(dtype))
         note(f"{dtype} head", *head(dtype))
+        note(f"{dtype} mixture", *mixed(dtype))
         for name in NETWORKS:
             note(f"{dtype} {name}", *step(name, dtype, found))
             note(f"{dtype} calibration of {name}", *calibrated(name, dtype))
@@ -137,6 +141,20 @@ def sampled_dropout(dtype):
     _, x, _ = make("Dropout", dtype)
     y, backward = adf.Dropout(0.3, sample=True, rng=1).forward(x)
     return (*y, *backward(y))
+
+
+def mixed(dtype):
+    """Monte Carlo dropout: a step, and what three thinned networks say together."""
+    network = adf.UNet(1, 3, (3, 4), norm=True).to(dtype)
+    add_dropout(network, 0.3)
+    rng, model = np.random.default_rng(5), adf.Segmenter(network, None)
+    for layer in held(network, Dropout2d):
+        layer.rng = rng
+    x = model.input(rng.normal(size=(2, 1, 8, 8)))
+    loss, backward = model.loss(x, xp.asarray(rng.integers(0, 3, (2, 8, 8))))
+    backward(0.1)
+    found = Mixture(thinned(model, rng) for _ in range(3)).predict(x)
+    return (loss, *(p.grad for p in model.parameters()), *found)
 
 
 def head(dtype):
@@ -244,7 +262,7 @@ def test_what_waits_for_the_host(found, name, upsamples):
     seen = json.loads(str(found["cupy"][f"waits, train_step of {name}"]))
     assert seen == {"get": 1, "upload": 2 + 2 * upsamples * BATCHES}
     seen = json.loads(str(found["cupy"][f"waits, predict of {name}"]))
-    assert seen == {"get": 5, "upload": 1 + 2 * upsamples}
+    assert seen == {"get": 6, "upload": 1 + 2 * upsamples}
 
 
 # The stand-in

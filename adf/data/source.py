@@ -73,6 +73,7 @@ class Synthetic:
     """Images without end: every training step sees new ones."""
 
     class_names = CLASS_NAMES
+    count = None
 
     def training(self, step, size, seed):
         """Images (size, 1, 128, 128) and labels (size, 128, 128) of a step.
@@ -103,6 +104,11 @@ class Finite:
 
     def split(self, name):
         return self.splits[name]
+
+    @property
+    def count(self):
+        """How many images there are to train on; None: without end."""
+        return len(self.splits["train"])
 
     def training(self, step, size, seed):
         """As Synthetic.training; an epoch shows every labelled image once, in its own order."""

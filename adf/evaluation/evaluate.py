@@ -35,17 +35,17 @@ def evaluate(segmenter, samples, class_names, folder, name):
     shown = spread(samples)
     kept = {}
     # Of a prediction its counts are kept, and of a few images what is drawn.
-    for i, (prediction, taken) in enumerate(predict_samples(segmenter, samples)):
+    for i, (p, taken) in enumerate(predict_samples(segmenter, samples)):
         sample = samples[i]
         if sample.labels is not None:
-            std = prediction.class_std.mean(axis=1)
-            tally.add(sample.labels[None], prediction.probabilities, prediction.entropy, std)
-        found = boxes_with_right_majority([sample], prediction.labels, len(class_names))
+            ranks = p.entropy, p.class_std.mean(axis=1), p.mutual_information
+            tally.add(sample.labels[None], p.probabilities, *ranks)
+        found = boxes_with_right_majority([sample], p.labels, len(class_names))
         right += found[0]
         boxes += found[1]
         seconds += taken
         if i in shown:
-            kept[i] = prediction
+            kept[i] = p
     row = _about(samples, name) | (tally.scores(class_names) if tally else {})
     row |= {"boxes right": f"{right} of {boxes}"} if boxes else {}
     table = _write(row | {"ms per image": f"{1000 * seconds / len(samples):.0f}"}, folder)

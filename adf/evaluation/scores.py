@@ -6,15 +6,16 @@ from .metrics import brier, check_probabilities, confusion, dice, iou, merged, n
 from .rankings import auroc, ause, risk_coverage, sparsification
 
 
-def scores(labels, probabilities, entropy, std, class_names=None):
+def scores(labels, probabilities, entropy, std, class_names=None, mutual_information=None):
     """Every metric of a segmentation, in reading order: a dict of float.
 
     Means over classes come first, `Dice cell` and the like behind them. labels: (N, H, W);
-    probabilities: (N, K, H, W), or both with more or fewer axes behind; entropy and std, of the
-    shape of the labels, are the uncertainties by which AUSE, AUROC and AURC rank the pixels.
+    probabilities: (N, K, H, W), or both with more or fewer axes behind; entropy, std and, where it
+    exists, mutual_information, of the shape of the labels, are the uncertainties by which AUSE,
+    AUROC and AURC rank the pixels.
     """
     tally = Tally()
-    tally.add(labels, probabilities, entropy, std)
+    tally.add(labels, probabilities, entropy, std, mutual_information)
     return tally.scores(class_names)
 
 
@@ -29,9 +30,9 @@ class Tally:
         self.nll = 0.0  # the sums over all pixels
         self.brier = 0.0
         self.curves = []  # the Reliability of each
-        self.ranked = []  # (wrong, entropy, std) of each
+        self.ranked = []  # (wrong, entropy, std) of each, and mutual information where it exists
 
-    def add(self, labels, probabilities, entropy, std):
+    def add(self, labels, probabilities, entropy, std, mutual_information=None):
         """Arguments as those of `scores`."""
         labels, probabilities = check_probabilities(labels, probabilities)
         predicted = probabilities.argmax(axis=1)
@@ -39,7 +40,8 @@ class Tally:
         self.nll += labels.size * nll(labels, probabilities)
         self.brier += labels.size * brier(labels, probabilities)
         self.curves.append(reliability(labels, probabilities))
-        self.ranked.append([np.ravel(a) for a in (predicted != labels, entropy, std)])
+        ranked = predicted != labels, entropy, std, mutual_information
+        self.ranked.append([np.ravel(array) for array in ranked if array is not None])
 
     def __bool__(self):
         return bool(self.ranked)
@@ -48,20 +50,20 @@ class Tally:
         return merged(self.curves)
 
     def sparsification(self):
-        wrong, entropy, _ = self._rankings()
+        wrong, entropy, *_ = self._rankings()
         return sparsification(wrong, entropy)
 
     def _rankings(self):
-        """wrong, entropy and std of all pixels."""
+        """wrong, entropy, std and, if it was given, mutual information of all pixels."""
         return [np.concatenate(arrays) for arrays in zip(*self.ranked, strict=True)]
 
     def scores(self, class_names=None):
         """Every metric, as the function `scores` gives them."""
         pixels = self.counts.sum()
-        wrong, entropy, std = self._rankings()
+        wrong, entropy, std, *information = self._rankings()
         # The metrics of the called classes come first, then those of the probabilities.
         names = range(len(self.counts)) if class_names is None else class_names
-        return _overlaps(self.counts, names) | {
+        found = _overlaps(self.counts, names) | {
             "NLL": float(self.nll / pixels),
             "Brier": float(self.brier / pixels),
             "ECE": self.reliability().ece,
@@ -71,6 +73,9 @@ class Tally:
             "AUSE std": ause(wrong, std),
             "AUROC std": auroc(wrong, std),
         }
+        for mi in information:
+            found |= {"AUSE MI": ause(wrong, mi), "AUROC MI": auroc(wrong, mi)}
+        return found
 
 
 def _overlaps(counts, names):

@@ -32,13 +32,14 @@ def overview(
     images: (N, H, W) or (N, 1, H, W), any grey values; prediction: as `adf.predict` returns it;
     labels: the truth, (N, H, W) integers, without it the second picture is the image itself;
     titles: N names to print over the rows. Uncertainty is the standard deviation of a class
-    probability; each column has one scale, from 0 to its maximum. Returns the Figure.
+    probability; of a mixture of networks it is called doubt about the weights. Each column has one
+    scale, from 0 to its maximum. Returns the Figure.
     """
     images, labels = _checked(images, labels, prediction, class_names, titles)
     class_names = [drawable(name) for name in class_names]
     figure, panels, footers = _grid(*images.shape)
     second_header = "image (no truth given)" if labels is None else "misclassified pixels"
-    _write_headers(panels[0], second_header, class_names[0])
+    _write_headers(panels[0], second_header, class_names[0], prediction)
     for n, (segmentation, errors, *_) in enumerate(panels):
         _draw_segmentation(segmentation, images[n], prediction.labels[n])
         _draw_errors(errors, images[n], prediction.labels[n], None if labels is None else labels[n])
@@ -84,15 +85,15 @@ def _axes(figure, column, top, height, inset=0.0):
     return axes
 
 
-def _write_headers(panels, second_header, first_class):
+def _write_headers(panels, second_header, first_class, prediction):
     """Writes over the first row what each column shows."""
-    headers = (
-        "segmentation",
-        second_header,
-        "mean uncertainty over classes",
-        f"{first_class}-class uncertainty",
-    )
-    for axes, header in zip(panels, headers, strict=True):
+    mean = "mean uncertainty over classes"
+    own = f"{first_class}-class uncertainty"
+    # Only a mixture has information about the class without a Dirichlet.
+    if prediction.concentration is None and prediction.mutual_information is not None:
+        mean = "mean doubt about the weights"
+        own = f"{first_class}-class doubt"
+    for axes, header in zip(panels, ("segmentation", second_header, mean, own), strict=True):
         _write(axes, header, above=CAPTION, size=FONT + 1)
 
 

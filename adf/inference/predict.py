@@ -17,6 +17,7 @@ PIXELS_PER_THREAD = 1 << 16 if name == "numpy" else 1 << 21
 def predict(segmenter, images, grey_var=None):
     """The Prediction for images (N, C, H, W) of any size and real dtype, as NumPy arrays.
 
+    segmenter: a Segmenter, or a Mixture of some (adf/methods/mixture.py).
     grey_var: the variance of their noise, see `Segmenter.input`, which says what is refused, too.
     Images are normalised, padded, and cropped back. They are worked on a few at a time, on all
     cores; the answer for an image does not depend on its neighbours. A U-Net sees an image of more
@@ -41,15 +42,9 @@ def predict(segmenter, images, grey_var=None):
     step = min(-(-count // thread_count()), per_thread)
 
     def work(start):
-        return predict_window(segmenter, some(start, step), parts[0].crop)
+        return segmenter.predict(some(start, step), parts[0].crop)
 
     return on_host(concatenate(map_ordered(work, range(0, count, step)), xp))
-
-
-def predict_window(segmenter, x, crop):
-    """The Prediction for the cropped part of an input whose size the network can halve."""
-    logits = segmenter.network.predict(x)
-    return segmenter.read(logits.map(lambda field: field[..., *crop]))
 
 
 def predict_tiled(segmenter, image, parts):
@@ -60,7 +55,7 @@ def predict_tiled(segmenter, image, parts):
     # Threads predict; this one pastes, so that no two write at once.
     def work(tile):
         x = image.map(lambda field: xp.ascontiguousarray(field[..., *tile.window]))
-        return tile.target, on_host(predict_window(segmenter, x, tile.crop))
+        return tile.target, on_host(segmenter.predict(x, tile.crop))
 
     def paste(result):
         nonlocal whole

@@ -30,6 +30,9 @@ class Dropout(Layer):
         check(self, x, axes=None)
         return self._sampled(x) if self.sample else self._analytic(x)
 
+    def _sampled(self, x):
+        return scaled(x, (self.rng.random(x.mean.shape) >= self.p) / (1 - self.p))
+
     def _analytic(self, x):
         if x.var is None:
             return x, lambda dy: dy
@@ -43,11 +46,12 @@ class Dropout(Layer):
 
         return y, backward
 
-    def _sampled(self, x):
-        kept = self.rng.random(x.mean.shape) >= self.p
-        mask = xp.asarray(kept / (1 - self.p), x.mean.dtype)
 
-        def scaled(g):
-            return Gaussian(mask * g.mean, None if g.var is None else mask * mask * g.var)
+def scaled(x, mask):
+    """x times a mask that was drawn on the host, and the way back."""
+    mask = xp.asarray(mask, x.mean.dtype)
 
-        return scaled(x), scaled
+    def scale(g):
+        return Gaussian(mask * g.mean, None if g.var is None else mask * mask * g.var)
+
+    return scale(x), scale

@@ -12,8 +12,8 @@ def named(owner, kind):
     """path -> thing, for all that `held` lists.
 
     A path is made of attributes, positions and keys, such as network.layers.0.weight; layers,
-    lists, tuples and dicts are walked into, however deep. What is used twice has the first of its
-    paths. Raises ValueError where two things have one path.
+    segmenters, lists, tuples and dicts are walked into, however deep. What is used twice has the
+    first of its paths. Raises ValueError where two things have one path.
     """
     found = {}
     for path, thing in _first_paths(owner, kind):
@@ -41,10 +41,9 @@ def _collect(items, kind, path, first_path):
 
 
 def _inside(value):
-    """What may hold more: the (name, value) of a layer, a list, a tuple or a dict; else nothing."""
+    """What may hold more: the (name, value) of what has parameters, a list, tuple or dict."""
     if isinstance(value, dict):
         return value.items()
     if isinstance(value, list | tuple):
         return enumerate(value)
-    is_layer = hasattr(value, "parameters") and hasattr(value, "forward")
-    return vars(value).items() if is_layer else ()
+    return vars(value).items() if hasattr(value, "parameters") else ()

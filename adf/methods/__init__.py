@@ -1,1 +1,1 @@
-"""Other approaches to doubt, on the same layers: one file per method."""
+"""Doubt about the weights: other ways to learn them. Each ends in a mixture of networks."""

@@ -3,6 +3,17 @@
 from .opening import load, open_data, prepare, start
 from .recalibration import recalibrate
 from .run import Run
-from .settings import SYSTEMS, Settings
+from .settings import Settings
+from .systems import SLIDES, SYSTEMS
 
-__all__ = ["SYSTEMS", "Run", "Settings", "load", "open_data", "prepare", "recalibrate", "start"]
+__all__ = [
+    "SLIDES",
+    "SYSTEMS",
+    "Run",
+    "Settings",
+    "load",
+    "open_data",
+    "prepare",
+    "recalibrate",
+    "start",
+]

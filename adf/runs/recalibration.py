@@ -91,7 +91,7 @@ def restart(run, steps):
             f"{run.path}: expected a run whose {settings.steps} steps of training are done, got "
             f"{run.step}; adf train --resume goes on with it"
         )
-    if settings.all_steps == settings.steps:
+    if settings.all_steps == settings.training_steps:
         raise ValueError(
             f"{run.path}: expected steps of calibration and a noise variance above 0, "
             f"got {steps} and {settings.noise_var}"
@@ -116,7 +116,7 @@ def learn(run, source, lines):
     run.pool = calibrating.Pool(run, source)
     with tqdm(total=steps * calibrating.IMAGES, unit=" images", smoothing=0.1) as bar:
         while run.step < run.settings.all_steps:
-            loss = run.learn(None, None, lines)
+            loss = run.learn(None, lines)
             bar.set_postfix(step=run.step, loss=f"{loss:.3f}", refresh=False)
             bar.update(calibrating.IMAGES)
 

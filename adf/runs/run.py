@@ -12,16 +12,16 @@ from ..backend import to_host, xp
 from ..files import checkpoint
 from ..layers import Parameter
 from ..layers.paths import named
-from ..training import Adam, train_step
 from . import calibrating, log
 from .state import check_numbers, check_shapes, describe, is_finite, restore, state
+from .systems import SYSTEMS
 
 EVERY_STEPS = 20  # a checkpoint is written so often,
 EVERY_SECONDS = 10  # or so often, whichever comes first
 
 
 class Run:
-    """A segmenter, its optimizer and how many steps they have done, in a folder.
+    """A segmenter, what learns its weights and how many steps that has done, in a folder.
 
     fingerprint: of the data it learns from, or None where it is not known.
     """
@@ -33,11 +33,11 @@ class Run:
         self.step = step
         self.lock = None  # on the folder, from `prepare` to the end of `train`
         self.seen = None  # by what the checkpoint is known again, once it is read or written
-        self.segmenter = settings.segmenter()
-        self.optimizer = Adam(self.segmenter.parameters(), settings.learning_rate)
+        self.learner = SYSTEMS[settings.system].learner(settings, step)
+        self.segmenter = self.learner.segmenter
         self.calibrator = None  # the optimizer of calibration, once that has begun,
         self.pool = None  # and what it learns from
-        if step > settings.steps:
+        if step > settings.training_steps:
             self.calibrator = calibrating.freed(self.segmenter)
 
     @property
@@ -57,7 +57,7 @@ class Run:
 
     def save(self):
         """Writes the checkpoint. Raises ValueError, and keeps the old one, on weights of NaN."""
-        arrays = state(self.segmenter) | self._moments()
+        arrays = state(self.segmenter) | self._memory()
         check_numbers(arrays)
         about = {"step": self.step, "fingerprint": self.fingerprint}
         checkpoint.save(self.path, arrays, about | dataclasses.asdict(self.settings))
@@ -65,36 +65,42 @@ class Run:
 
     def described(self):
         """What its checkpoint holds: name -> (shape, dtype)."""
-        return describe(state(self.segmenter) | self._moments())
+        return describe(state(self.segmenter) | self._memory())
 
     def restore(self, arrays, step):
         """Goes to a step with the arrays of its checkpoint. Raises ValueError on other arrays."""
         check_shapes(describe(arrays), self.described())
         check_numbers(arrays)
-        moments = self._moments()
-        restore(self.segmenter, {n: array for n, array in arrays.items() if n not in moments})
-        for optimizer, paths in self._optimizers():
-            optimizer.m = [xp.asarray(arrays[f"m/{path}"]) for path in paths]
-            optimizer.v = [xp.asarray(arrays[f"v/{path}"]) for path in paths]
+        memory = self._memory()
+        restore(self.segmenter, {n: array for n, array in arrays.items() if n not in memory})
+        for optimizer, kind, paths in self._moments():
+            setattr(optimizer, kind, [xp.asarray(arrays[f"{kind}/{path}"]) for path in paths])
+        self.learner.take(arrays, step)
         self.step = step
-        self.optimizer.t = min(step, self.settings.steps)
+        for optimizer in self.learner.optimizers:
+            optimizer.t = min(step, self.settings.training_steps)
         if self.calibrator:
-            self.calibrator.t = step - self.settings.steps
+            self.calibrator.t = step - self.settings.training_steps
 
-    def _moments(self):
-        """The running moments of Adam, by the paths of their parameters, on the host."""
-        return {
+    def _memory(self):
+        """The moments of the optimizers and what else the learner keeps, on the host."""
+        moments = {
             f"{kind}/{path}": to_host(array)
-            for kind in ("m", "v")
-            for optimizer, paths in self._optimizers()
+            for optimizer, kind, paths in self._moments()
             for path, array in zip(paths, getattr(optimizer, kind), strict=True)
         }
+        return moments | self.learner.arrays()
 
-    def _optimizers(self):
-        """(optimizer, paths of its parameters) of every stage that has begun."""
+    def _moments(self):
+        """(optimizer, "m" or "v", paths of its parameters): first moments come first."""
         paths = {id(p): path for path, p in named(self.segmenter, Parameter).items()}
-        optimizers = [self.optimizer] + [self.calibrator] * bool(self.calibrator)
-        return [(o, [paths[id(p)] for p in o.parameters]) for o in optimizers]
+        optimizers = self.learner.optimizers + [self.calibrator] * bool(self.calibrator)
+        return [
+            (optimizer, kind, [paths[id(p)] for p in optimizer.parameters])
+            for kind in ("m", "v")
+            for optimizer in optimizers
+            if hasattr(optimizer, kind)
+        ]
 
     def train(self, source):
         """Goes on to the last step: progress, a line of log.csv a step, checkpoints on the way."""
@@ -121,38 +127,44 @@ class Run:
             # A checkpoint is due every so many steps or seconds, and at the end.
             batch = drawing.submit(self._draw, source, self.step)
             while self.step < s.all_steps:
-                if self.step >= s.steps:
+                if self.step >= s.training_steps:
                     self.pool = self.pool or calibrating.Pool(self, source)
-                images, labels = batch.result()
+                drawn = batch.result()
                 batch = drawing.submit(self._draw, source, self.step + 1)
-                loss = self.learn(images, labels, log_file)
+                loss = self.learn(drawn, log_file)
                 bar.set_postfix(step=self.step, loss=f"{loss:.3f}", refresh=False)
                 bar.update(self._images(self.step) - bar.n)
                 due = time.monotonic() - saved > EVERY_SECONDS or self.step % EVERY_STEPS == 0
-                if self.step == s.all_steps > s.steps:
-                    calibrating.fit(self, source)
+                if self.step == s.all_steps:
+                    self._finish(source)
                 if due or self.step == s.all_steps:
                     os.fsync(log_file.fileno())  # before the checkpoint says that it is there
                     self.save()
                     saved = time.monotonic()
 
+    def _finish(self, source):
+        self.learner.finish(source)
+        if self.step > self.settings.training_steps:
+            calibrating.fit(self, source)
+
     def _draw(self, source, step):
-        """The images and labels of a step of training; calibration has its pool."""
-        if step >= self.settings.steps:
-            return None, None
-        return source.training(step, self.settings.batch_size, self.settings.seed)
+        """What a step of training learns from; calibration has its pool."""
+        return self.learner.draw(source, step) if step < self.settings.training_steps else None
 
     def _images(self, steps):
         """How many images so many steps show."""
-        training = min(steps, self.settings.steps)
+        training = min(steps, self.settings.training_steps)
         return training * self.settings.batch_size + (steps - training) * calibrating.IMAGES
 
-    def learn(self, images, labels, log_file):
+    def predictor(self):
+        """What predicts: the segmenter, or a mixture of several."""
+        return self.learner.predictor()
+
+    def learn(self, batch, log_file):
         """One step, and its line in the log; the loss. Raises ValueError on weights of NaN."""
         rate = self.settings.rate_at(self.step)
-        if self.step < self.settings.steps:
-            self.optimizer.learning_rate = rate
-            loss = train_step(self.segmenter, self.optimizer, images, labels)
+        if self.step < self.settings.training_steps:
+            loss = self.learner.learn(self.step, rate, batch)
         else:
             loss = calibrating.learn(self, rate)
         # Both kinds of step are logged alike; none that leaves NaN is.

@@ -1,4 +1,4 @@
-"""All that a run depends on: the systems, and the only list of settings.
+"""All that a run depends on: the only list of settings.
 
 A setting is one field of Settings. With a help text it is an option of `adf train`, too.
 """
@@ -7,15 +7,14 @@ import dataclasses
 import math
 import reprlib
 import sys
-from collections.abc import Callable
-from typing import NamedTuple
 
 from ..data.augment import SYMMETRIES
 from ..data.source import CLASS_NAMES
 from ..inference import claims
-from ..models import DeepLabV3Plus, UNet
 from ..normalisation import KINDS as NORMALISATIONS
 from ..segmenter import Segmenter
+from .learners import EnsembleLearner
+from .systems import OF_METHODS, SYSTEMS, unet
 
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
 CALIBRATION_STEPS = 600
@@ -43,29 +42,6 @@ MOST_LEVELS = 8  # of a U-Net: the lowest has one pixel of the 128 that training
 LONGEST_NAME = 100  # characters of a class
 
 
-def unet(settings):
-    widths = tuple(settings.widths)
-    return UNet(1, len(settings.class_names), widths, norm=True, rng=settings.seed)
-
-
-def deeplab(settings):
-    return DeepLabV3Plus(1, len(settings.class_names), rng=settings.seed)
-
-
-class System(NamedTuple):
-    """A system of the slides: its network, and where its settings depart from the defaults."""
-
-    network: Callable  # Settings -> Layer
-    settings: dict
-
-
-SYSTEMS = {
-    "unet-bn": System(unet, {"noise_var": None, "learning_rate": 5e-3}),  # deterministic
-    "adf-unet": System(unet, {}),
-    "adf-deeplabv3plus": System(deeplab, {}),
-}
-
-
 # What a run had whose checkpoint does not say so: these settings came later.
 BEFORE = {"normalisation": "standard", "calibration_steps": 0}
 
@@ -88,7 +64,9 @@ class Settings:
     Raises ValueError on a setting of another type or out of its range.
     """
 
-    system: str = setting("adf-unet", "which of the systems of the slides", choices=tuple(SYSTEMS))
+    system: str = setting(
+        "adf-unet", "the network, and how its weights are learned", choices=tuple(SYSTEMS)
+    )
     data: str = setting("synthetic", DATA_HELP)
     classes: int | None = setting(
         None,
@@ -117,6 +95,15 @@ class Settings:
         "of learning the weights of the variances, after training; 0: none; unet-bn: none",
         bounds=(0, 10**9),
     )
+    members: int = setting(1, "networks of the mixture, where there is one", bounds=(1, 100))
+    dropout_p: float = setting(0.0, "probability that a channel is left out; unet-dropout alone")
+    swag_steps: int = setting(
+        0,
+        "of SGD after training, whose path is collected; unet-swag alone",
+        bounds=(0, 10**9),
+    )
+    swag_rate: float = setting(0.0, "learning rate of these steps; unet-swag alone")
+    kl_weight: float = setting(0.0, "of the KL to the prior, 1 is Bayes; unet-bbb alone")
     version: int = setting(1)  # raised when a change of the code gives old weights another meaning
 
     def __post_init__(self):
@@ -134,6 +121,7 @@ class Settings:
             raise ValueError(f"{self.system} expects {what} noise variance")
         if claims.parse(self.noise) != claims.White() and is_deterministic:
             raise ValueError(f"{self.system} expects no noise, got {self.noise}")
+        check_methods(self)
         # What has several values is checked one by one.
         check_widths(self.widths)
         check_names(self.class_names)
@@ -152,7 +140,8 @@ class Settings:
             return 0
         # Every level has convolutions from its width to itself, and Adam two moments of each.
         *upper, lowest = (9 * width * width for width in self.widths)
-        return 3 * (4 * sum(upper) + lowest)
+        copies = self.members if SYSTEMS[self.system].learner is EnsembleLearner else 1
+        return 3 * (4 * sum(upper) + lowest) * copies
 
     def segmenter(self):
         """The untrained Segmenter that these settings describe."""
@@ -169,7 +158,12 @@ class Settings:
     @property
     def all_steps(self):
         """Those of training, and of calibration where there is noise to calibrate for."""
-        return self.steps + (self.calibration_steps if self.noise_var else 0)
+        return self.training_steps + (self.calibration_steps if self.noise_var else 0)
+
+    @property
+    def training_steps(self):
+        """Those of Adam, and of SWAG behind them."""
+        return self.steps + self.swag_steps
 
     def learning_rate_at(self, step):
         """Linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter, SGDR, 2017).  (8.1)"""
@@ -179,6 +173,8 @@ class Settings:
         """The learning rate of any step, of training or of calibration."""
         if step < self.steps:
             return self.learning_rate_at(step)
+        if step < self.training_steps:
+            return self.swag_rate
         rate = scheduled(step - self.steps, max(1, self.calibration_steps), CALIBRATION_WARM_UP)
         return CALIBRATION_RATE * rate
 
@@ -207,6 +203,21 @@ def _check_value(name, value, about):
         raise ValueError(f"expected {name} of {least} or more, got {shown(value)}")
     if value > most:
         raise ValueError(f"expected {name} of at most {most}, got {shown(value)}")
+
+
+def check_methods(settings):
+    """Raises ValueError on a setting of another system's method, and on a SWAG without steps."""
+    own = SYSTEMS[settings.system].settings
+    for name in OF_METHODS:
+        if name not in own and getattr(settings, name) != getattr(Settings, name):
+            raise ValueError(f"expected no {name} of {settings.system}, which has none")
+    if "swag_rate" in own and not (settings.swag_steps and settings.swag_rate > 0):
+        raise ValueError(
+            "expected swag_steps of 1 or more and a positive swag_rate, "
+            f"got {settings.swag_steps} and {settings.swag_rate}"
+        )
+    if settings.kl_weight < 0:
+        raise ValueError(f"expected a kl_weight of 0 or more, got {settings.kl_weight}")
 
 
 def check_widths(widths):

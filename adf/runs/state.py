@@ -54,3 +54,17 @@ def is_finite(segmenter):
     """Whether all these arrays are finite: one answer from the device, however many there are."""
     checks = [xp.isfinite(holder.value).all() for holder in holders(segmenter).values()]
     return bool(xp.stack(checks).all())
+
+
+def flat(holders):
+    """The values of Parameters or Statistics in a row, float64, on the host."""
+    return np.concatenate([to_host(h.value).ravel() for h in holders]).astype("float64")
+
+
+def put(holders, values):
+    """Sets them to what `flat` gave."""
+    start = 0
+    for h in holders:
+        part = values[start : start + h.value.size].reshape(h.value.shape)
+        h.value = xp.asarray(part.astype(h.value.dtype))
+        start += h.value.size

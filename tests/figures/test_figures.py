@@ -6,24 +6,15 @@ pytest turns warnings into errors.
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from adf import figures
+from adf import Prediction, figures
 from adf.evaluation import metrics, rankings
 
 NAMES = ("background", "trap", "cell", "bud", "debris", "dust")
-
-
-class Prediction(NamedTuple):
-    labels: np.ndarray
-    probabilities: np.ndarray
-    concentration: np.ndarray
-    class_std: np.ndarray
-    entropy: np.ndarray
 
 
 def predicted(images=2, classes=3, size=(24, 32), rng=0):

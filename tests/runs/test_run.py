@@ -15,6 +15,7 @@ from adf.data import synthetic
 from adf.data.sample import Sample, changed, fingerprint
 from adf.files import checkpoint
 from adf.files.lock import NAME, Lock
+from adf.runs import learners
 from adf.runs import run as run_module
 
 TINY = {"widths": [2, 2], "steps": 30, "batch_size": 1, "learning_rate": 0.02}
@@ -31,7 +32,7 @@ def no_learning(monkeypatch):
         optimizer.t += 1
         return float(labels.mean()) + optimizer.t
 
-    monkeypatch.setattr(run_module, "train_step", step)
+    monkeypatch.setattr(learners, "train_step", step)
 
 
 class Grey:
@@ -440,7 +441,7 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path, monkeypatch):
         p.value = p.value * np.float32(np.inf if run.step == 2 else 1)
         return 0.5
 
-    monkeypatch.setattr(run_module, "train_step", diverge)
+    monkeypatch.setattr(learners, "train_step", diverge)
     with pytest.raises(ValueError, match=r"step 3 made weights .* not finite"):
         run.train(Grey())
     with pytest.raises(ValueError, match="NaN or infinity in value/"):

@@ -8,7 +8,9 @@ import pytest
 from adf.runs import SYSTEMS, Settings
 
 INTEGERS = ("steps", "batch_size", "seed", "version", "classes", "calibration_steps")
+INTEGERS += ("members", "swag_steps")
 FLOATS = ("learning_rate", "noise_var", "label_smoothing", "density_weight", "raw_c")
+FLOATS += ("dropout_p", "swag_rate", "kl_weight")
 HUGE = 10**400
 WRONG = [(name, value) for name in INTEGERS for value in (True, "7", 1.0, -1, HUGE, [1], {})]
 WRONG += [(name, value) for name in ("steps", "batch_size", "version") for value in (0, None)]
@@ -63,6 +65,7 @@ def test_calibration_follows_training_where_there_is_noise():
 def test_right_settings_come_back_as_they_are(system):
     settings = Settings.of({"system": system, "seed": 2**63, "steps": 1, "classes": 5})
     assert Settings(**dataclasses.asdict(settings)) == settings
-    numbers = 3 * sum(p.value.size for p in settings.segmenter().parameters())
+    learner = SYSTEMS[system].learner(dataclasses.replace(settings, seed=1))
+    numbers = 3 * sum(p.value.size for p in learner.segmenter.parameters())
     assert 0 <= settings.least_numbers() <= numbers
     assert system == "adf-deeplabv3plus" or settings.least_numbers() > numbers / 3

@@ -46,7 +46,7 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
     command = ["compare", "--nuclei", small / "nuclei", *options]
     assert main([*map(str, command)]) == 0
     text = (small / "out" / "README.md").read_text()
-    for system in runs.SYSTEMS:
+    for system in runs.SLIDES:
         assert (
             f"| {system} " in text
             and (small / "out" / f"synthetic-test-{system}.png").stat().st_size > 10_000
@@ -70,7 +70,7 @@ def test_compare_from_nothing_to_the_report_and_not_twice(small, monkeypatch, ca
         assert link in ("discussion.md", "tuning.csv") or (small / "out" / link).exists(), link
 
     monkeypatch.setattr(scores, "score", lambda *_: pytest.fail("scored again"))
-    monkeypatch.setattr("adf.runs.run.train_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("adf.runs.learners.train_step", lambda *_: pytest.fail("trained again"))
     assert main([*map(str, command)]) == 0
     assert (small / "out" / "README.md").read_text() == text
 
@@ -89,7 +89,7 @@ def test_compare_goes_on_with_yeast_and_with_other_yeast(small, monkeypatch):
     command = ["compare", *map(str, options)]
     assert main(command) == 0
     plain = answers(small / "out" / "scores.csv")
-    monkeypatch.setattr("adf.runs.run.train_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("adf.runs.learners.train_step", lambda *_: pytest.fail("trained again"))
     found = []
     for name in ("one", "two", "two"):
         assert main([*command, "--yeast", str(small / name)]) == 0
@@ -188,7 +188,7 @@ def test_tune_writes_a_row_for_every_variant(small, monkeypatch):
 
 def test_the_defaults_of_every_system_are_the_chosen_settings():
     best = tuning.chosen(rows.read(Path(__file__).parents[2] / "results" / "tuning.csv"))
-    assert set(best) == set(runs.SYSTEMS)
+    assert set(best) == set(runs.SLIDES)
     for system, row in best.items():
         settings = dataclasses.asdict(runs.Settings.of({"system": system}))
         names = [
@@ -261,8 +261,8 @@ def made_up(**changes):
     equal = {"Dice": 0.95, "IoU": 0.9, "NLL": 0.1, "NLL T": 0.1, "ECE": 0.01, "ECE T": 0.01}
     equal |= {"AUSE": 0.001, "AUSE std": 0.001}
     row = {"study": "synthetic", "condition": "test", "told": False, "seed": 0.0}
-    found = [row | {"system": system} | equal for system in runs.SYSTEMS]
-    found[list(runs.SYSTEMS).index("adf-unet")].update(changes)
+    found = [row | {"system": system} | equal for system in runs.SLIDES]
+    found[list(runs.SLIDES).index("adf-unet")].update(changes)
     return found
 
 
@@ -326,10 +326,10 @@ def test_a_network_that_is_always_right_is_not_made_certain():
 def test_spreads_are_those_of_a_sample():
     """0.1, 0.2, 0.3 scatter by 0.1; a single seed says nothing, a missing number is a dash."""
     row = made_up()[0] | dict.fromkeys(tables.METRICS, 0.5) | {"IoU cell": 0.5}
-    seeds = [row | {"system": s, "Dice": d} for s in runs.SYSTEMS for d in (0.1, 0.2, 0.3)]
+    seeds = [row | {"system": s, "Dice": d} for s in runs.SLIDES for d in (0.1, 0.2, 0.3)]
     first = tables.scores_table(seeds).splitlines()[2]
     assert "| 0.200 ± 0.100 |" in first and "| 0.500 ± 0.000 |" in first
-    one = [row | {"system": system, "AUROC": None} for system in runs.SYSTEMS]
+    one = [row | {"system": system, "AUROC": None} for system in runs.SLIDES]
     assert "±" not in tables.scores_table(one) and "     - |" in tables.scores_table(one)
 
 

@@ -19,7 +19,7 @@ def against_noise(rows):
     """
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(SHOWN)), SHOWN, strict=True):
-        for system, colour in zip(runs.SYSTEMS, CLASS_COLOURS[1:], strict=False):
+        for system, colour in zip(runs.SLIDES, CLASS_COLOURS[1:], strict=False):
             for told in (False, True):
                 _draw_line(axes, rows, metric, system, told, colour)
         # Dice is best at 1; the other three are best at 0, so their axes begin there.

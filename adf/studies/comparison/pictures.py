@@ -22,7 +22,7 @@ def draw(out, folder, condition_name, real):
     name = f"{folder.name}-{condition_name}"
     curves = {"reliability": {}, "sparsification": {}, "risk_coverage": {}}
     lines = []
-    for system in runs.SYSTEMS:
+    for system in runs.SLIDES:
         run = runs.load(folder / f"{system}-0")
         source = runs.open_data(run, run.settings.data)
         conditions = scores.conditions(scores.labelled(source.test(0)), real)

@@ -81,7 +81,7 @@ def compare(folder, out, nuclei=None, yeast=None, seeds=3, steps=None):
         Job(study, system, seed)
         for study in studies
         for seed in range(study.seeds)
-        for system in runs.SYSTEMS
+        for system in runs.SLIDES
     ]
     rows = []
     start = time.perf_counter()

@@ -33,7 +33,7 @@ TUNING_METRICS = ("IoU", "NLL", "NLL T", "ECE", "ECE T", "AUSE", "AUROC")  # tho
 def systems_table(rows, folder):
     """The size, the settings and the times of every system; folder: of the runs of a study."""
     table = []
-    for system in runs.SYSTEMS:
+    for system in runs.SLIDES:
         run = runs.load(folder / f"{system}-0")
         settings = run.settings
         parameters = sum(p.value.size for p in run.segmenter.parameters())
@@ -61,7 +61,7 @@ def scores_table(rows):
     """
     names = [key for key in rows[0] if key.startswith("IoU ") and rows[0][key] is not None]
     table = []
-    for system in runs.SYSTEMS:
+    for system in runs.SLIDES:
         own = [r for r in rows if r["system"] == system]
         numbers = {metric: _spread([r[metric] for r in own]) for metric in (*METRICS, *names)}
         table.append({"": system} | numbers)
@@ -73,7 +73,7 @@ def noise_table(rows):
     lines = [
         _noise_line(rows, noise, system, told)
         for noise in scores.NOISE
-        for system in runs.SYSTEMS
+        for system in runs.SLIDES
         for told in (False, True)
     ]
     return markdown_table([line for line in lines if line])
