@@ -506,6 +506,12 @@ def test_variants_of_no_steps_are_refused(trained, capsys):
     assert "expected --steps of 1" in refused(capsys, "variants", trained, "--steps", "9", "0")
 
 
+def test_variants_on_images_that_are_not_there_are_refused(trained, capsys, monkeypatch):
+    work = "adf.studies.variants.bench.sampled_output"
+    monkeypatch.setattr(work, lambda *_: pytest.fail("worked"))
+    assert "missing" in refused(capsys, "variants", trained, "--data", "missing")
+
+
 def test_budget_of_images_that_are_not_there_is_refused(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("adf.studies.budget.report.measure", lambda *_: pytest.fail("worked"))
     assert "missing" in refused(capsys, "budget", trained, "--data", tmp_path / "missing")

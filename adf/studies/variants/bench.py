@@ -37,12 +37,14 @@ class Bench:
         restart(run, calibrating.POOL)
         self.run = run
         self.network = run.segmenter.network
-        # (image, true moments); the columns of further images have names with another end.
-        self.held = {"": self._truths(None)} | ({", real": self._truths(data)} if data else {})
+        # All are read before the work. The columns of further images have names with another end.
+        places = {"": None} | ({", real": data} if data else {})
+        inputs = {end: middle_inputs(run, IMAGES, place) for end, place in places.items()}
+        self.held = {end: self._with_truth(images) for end, images in inputs.items()}
         self.pool = calibrating.Pool(run, open_data(run, run.settings.data))
 
-    def _truths(self, data):
-        inputs = middle_inputs(self.run, IMAGES, data)
+    def _with_truth(self, inputs):
+        """Every image with the true moments of its logits."""
         bar = tqdm(inputs, "true variances", unit=" images", leave=False, disable=None)
         true = [sampled_output(self.network, x, SAMPLES, (0, n)) for n, x in enumerate(bar)]
         return list(zip(inputs, map(on_host, true), strict=True))

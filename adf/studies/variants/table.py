@@ -58,21 +58,25 @@ def variants(run, steps, data, out):
     path = out / "variants.csv"
     rows = read(path, set(KEY)) if path.exists() else []
     weights = f"crc {zlib.crc32(run.path.read_bytes()):08x}"
-    bench = None
-    found = []
+    asked = [
+        (dict(zip(KEY, (name, count, weights, data), strict=True)), measure)
+        for name, count, measure in jobs(steps)
+    ]
+    missing = [job for job in asked if not answers(rows, job[0])]
+    bench = Bench(run, data) if missing else None
     # Every variant begins with a network that has learned no variances.
-    for name, count, measure in tqdm(list(jobs(steps)), "variants", unit=" rows"):
-        key = dict(zip(KEY, (name, count, weights, data), strict=True))
-        known = [row for row in rows if all(row[k] == key[k] for k in KEY)]
-        if not known:
-            bench = bench or Bench(run, data)
-            strip(bench.network)
-            known = [key | measure(bench)]
-            rows += known
-            write(path, rows)
-        found += known
+    for key, measure in tqdm(missing, "variants", unit=" rows"):
+        strip(bench.network)
+        rows.append(key | measure(bench))
+        write(path, rows)
+    found = [row for key, _ in asked for row in answers(rows, key)]
     with atomic_write(out / "variants.md") as file:
         file.write(text(run, steps, data, found).encode())
+
+
+def answers(rows, key):
+    """The rows with these values, one or none."""
+    return [row for row in rows if all(row[name] == key[name] for name in KEY)]
 
 
 def text(run, steps, data, rows):
