@@ -71,7 +71,7 @@ def parser():
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for add in (add_train, add_calibrate, add_evaluate, add_predict):
         add(commands)
-    for add in (add_compare, add_budget, add_promise, add_verify, add_pbp):
+    for add in (add_compare, add_budget, add_variants, add_promise, add_verify, add_pbp):
         add(commands)
     return top
 
@@ -188,6 +188,19 @@ def add_promise(commands):
     p.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="alike but for their seeds")
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default: the first RUN")
     p.set_defaults(command=promise)
+
+
+def add_variants(commands):
+    p = commands.add_parser(
+        "variants", help="every way to true variances that was tried, in one table; rows stay"
+    )
+    p.add_argument("run", type=Path, metavar="RUN")
+    default = Settings.calibration_steps
+    steps = f"of learning; further ones are of the default alone; default {default}"
+    p.add_argument("--steps", type=int, nargs="+", default=[default], metavar="N", help=steps)
+    p.add_argument("--data", metavar="FOLDER", help="of real images, to score on as well")
+    p.add_argument("--out", type=Path, metavar="FOLDER", help="default RUN")
+    p.set_defaults(command=variants)
 
 
 def add_verify(commands):
@@ -364,6 +377,20 @@ def promise(args):
     with atomic_write(folder / "promise.md") as file:
         file.write(text.encode())
     print(f"look at {folder / 'promise.md'}")
+    return 0
+
+
+def variants(args):
+    from .studies.variants.table import variants as measure_variants
+
+    run = runs.load(args.run)
+    folder = args.out or args.run
+    if min(args.steps) < 1:
+        raise ValueError(f"expected --steps of 1 or more, got {min(args.steps)}")
+    check_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    measure_variants(run, args.steps, args.data, folder)
+    print(f"look at {folder / 'variants.md'}")
     return 0
 
 

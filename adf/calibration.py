@@ -65,20 +65,20 @@ def variance_weights(segmenter):
     return [p for p in found if p is not None]
 
 
-def free_all(network, loading=0.0):
+def free_all(network, loading=0.0, common_modes=1 / 2, gates=1 / 4, is_finished=True):
     """Frees the variance of every layer under the linear law; the last one's outputs are logits.
 
-    A common mode costs a map, and most is common where channels are many and pixels few: so only
-    layers with at least half as many channels as the widest have one. Batch norms with at least a
-    quarter get a gate.
+    common_modes: which layers have one: those with at least this share of the channels of the
+    widest; 0 is all, infinity none. It costs a map, and most is common where channels are many and
+    pixels few. gates: the same of batch norms. is_finished: the last layer has a gate and a drift.
     """
     laws = linear_layers(network)
     width = max(outputs(law) for law in laws)
     for law in laws:
-        has_common_mode = 2 * outputs(law) >= width
-        free(law, loading if has_common_mode else None, is_last=law is laws[-1])
+        has_common_mode = outputs(law) >= common_modes * width
+        free(law, loading if has_common_mode else None, is_finished and law is laws[-1])
     for norm in held(network, BatchNorm2d):
-        if 4 * norm.num_features >= width:
+        if norm.num_features >= gates * width:
             norm.gate = Gate(norm.num_features).to(norm.scale.value.dtype)
 
 
@@ -87,11 +87,19 @@ def outputs(law):
     return law.out_features if isinstance(law, Linear) else law.out_channels
 
 
-def begin(segmenter, x, rng, noise=white):
+def channel_gain(d, var):
+    """mean of d / mean of var for every channel, (1, C, 1, 1); 1 where either is 0."""
+    axes = (0, *range(2, d.ndim))
+    d, var = (array.astype("float64").sum(axis=axes, keepdims=True) for array in (d, var))
+    return xp.where((d > 0) * (var > 0), d / (var + (var == 0)), 1.0)
+
+
+def begin(segmenter, x, rng, noise=white, gain_of=channel_gain, **freed):
     """Gives every linear layer weights for its variance, anew if it has some.
 
     They begin as those of independent inputs with a common cause, LOADING, scaled so that the
-    variances of every output channel, averaged over the input x, are those of a pair.
+    variances of every output channel, averaged over the input x, are those of a pair. gain_of(d,
+    var): that scale, from the pair's variances and ADF's; freed: as of `free_all`.
     """
     laws = linear_layers(segmenter.network)
 
@@ -99,7 +107,7 @@ def begin(segmenter, x, rng, noise=white):
     def leaf(layer, inputs):
         a, b, y = (layer.predict(x) for x in inputs)
         if layer in laws:
-            gain = channel_gain((a.mean - b.mean) ** 2 / 2, y.var)
+            gain = gain_of((a.mean - b.mean) ** 2 / 2, y.var)
             scale_variance(layer, inputs[2].mean, gain)
             y = Gaussian(y.mean, gain.astype(y.var.dtype) * y.var)
         return a, b, y
@@ -107,17 +115,10 @@ def begin(segmenter, x, rng, noise=white):
     def join(layer, branches):
         return [layer.join(list(outputs)) for outputs in zip(*branches, strict=True)]
 
-    free_all(segmenter.network, LOADING)
+    free_all(segmenter.network, LOADING, **freed)
     # As one job, for then BLAS has one thread, and the bits are the same on any machine.
     inputs = (*noisy_pair(x, rng, noise), x)
     map_ordered(lambda job: fold(segmenter.network, job, leaf, join), [inputs])
-
-
-def channel_gain(d, var):
-    """mean of d / mean of var for every channel, (1, C, 1, 1); 1 where either is 0."""
-    axes = (0, *range(2, d.ndim))
-    d, var = (array.astype("float64").sum(axis=axes, keepdims=True) for array in (d, var))
-    return xp.where((d > 0) * (var > 0), d / (var + (var == 0)), 1.0)
 
 
 def scale_variance(law, x, gain):

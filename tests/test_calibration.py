@@ -142,6 +142,21 @@ def test_what_is_freed_depends_on_the_width():
         assert len(parameters) == len(others) + len(common) + gates + 3
 
 
+@pytest.mark.parametrize("share", [0, 1, 2])
+def test_what_is_freed_can_be_chosen(share):
+    """Of all layers, of the widest, of none."""
+    model = adf.Segmenter(adf.UNet(1, 3, widths=(2, 4, 8), norm=True, rng=1), 0.1)
+    x = model.input(images(1))
+    rng = np.random.default_rng(1)
+    calibration.begin(model, x, rng, common_modes=share, gates=share, is_finished=False)
+    laws = calibration.linear_layers(model.network)
+    assert all(law.log_gain and not law.gate and not law.drift for law in laws)
+    least = share * 8
+    assert all((law.loading is not None) == (law.out_channels >= least) for law in laws)
+    norms = held(model.network, adf.BatchNorm2d)
+    assert all((norm.gate is not None) == (norm.num_features >= least) for norm in norms)
+
+
 def test_threads_do_not_change_a_bit(monkeypatch):
     results = []
     for threads in ("1", "2", "3"):

@@ -111,6 +111,18 @@ def test_budget_writes_a_table_and_a_picture(trained, tmp_path):
     assert (tmp_path / "error_budget_worth.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_variants_writes_a_table_and_its_rows(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("adf.studies.variants.bench.SAMPLES", 2)
+    monkeypatch.setattr("adf.studies.variants.bench.PIXELS", 2)
+    monkeypatch.setattr("adf.runs.calibrating.POOL", 1)
+    options = ("--steps", "1", "2", "--out", str(tmp_path / "variants"))
+    assert main(["variants", str(trained), *options]) == 0
+    text = (tmp_path / "variants" / "variants.md").read_text()
+    assert "| linearised " in text and "--steps 1 2`" in text
+    assert len((tmp_path / "variants" / "variants.csv").read_text().splitlines()) == 18
+
+
 def pictures(folder):
     """The same picture of 50 x 70 pixels in every format that predict reads."""
     rng = np.random.default_rng(0)
@@ -490,6 +502,16 @@ def test_budget_of_nothing_is_refused(options, trained, capsys):
     assert "expected --images of 1 or more" in refused(capsys, "budget", trained, *options)
 
 
+def test_variants_of_no_steps_are_refused(trained, capsys):
+    assert "expected --steps of 1" in refused(capsys, "variants", trained, "--steps", "9", "0")
+
+
+def test_variants_on_images_that_are_not_there_are_refused(trained, capsys, monkeypatch):
+    work = "adf.studies.variants.bench.sampled_output"
+    monkeypatch.setattr(work, lambda *_: pytest.fail("worked"))
+    assert "missing" in refused(capsys, "variants", trained, "--data", "missing")
+
+
 def test_budget_of_images_that_are_not_there_is_refused(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("adf.studies.budget.report.measure", lambda *_: pytest.fail("worked"))
     assert "missing" in refused(capsys, "budget", trained, "--data", tmp_path / "missing")
@@ -500,6 +522,7 @@ COMMANDS = {
     "compare": lambda run, place: ("compare", "--out", place, "--runs", run / "compare"),
     "compare runs": lambda run, place: ("compare", "--runs", place, "--out", run / "compare"),
     "predict": lambda run, place: ("predict", run, run / "overview.png", "--out", place),
+    "variants": lambda run, place: ("variants", run, "--out", place),
     "verify": lambda run, place: ("verify", "--out", place / "file.md"),
     "verify to a folder": lambda run, place: ("verify", "--out", place.parent),
 }
@@ -513,6 +536,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(
         monkeypatch.setattr(work, lambda *_: pytest.fail("worked"))
     monkeypatch.setattr("adf.__main__.predict_image", lambda *_: pytest.fail("worked"))
     monkeypatch.setattr("adf.studies.budget.report.measure", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr("adf.studies.variants.table.Bench", lambda *_: pytest.fail("worked"))
     monkeypatch.setattr("adf.studies.verification.verify", lambda *_: pytest.fail("worked"))
     (tmp_path / "file").write_bytes(b"")
     refused(capsys, *COMMANDS[command](trained, tmp_path / "file"))

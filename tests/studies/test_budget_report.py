@@ -132,7 +132,7 @@ def test_a_rival_has_other_noise_than_the_truth():
 def test_price_is_a_ratio_of_times(monkeypatch):
     times = iter([1.0, 3.0, 2.0, 8.0, 1.0, 100.0])
     monkeypatch.setattr(rivalry, "ROUNDS", 3)
-    monkeypatch.setattr(rivalry, "_seconds", lambda *_: next(times))
+    monkeypatch.setattr(rivalry, "seconds", lambda *_: next(times))
     assert rivalry.price(adf.Identity(), image()) == 4
 
 

@@ -24,8 +24,13 @@ def plain(network):
     kinds = (Parameter, Statistic, Generator)
     shared = {id(thing): thing for kind in kinds for thing in held(Sequential(network), kind)}
     twin = copy.deepcopy(network, shared)
-    for law in learned(twin):
-        law.log_gain = law.loading = law.gate = law.drift = None
-    for norm in held(Sequential(twin), BatchNorm2d):
-        norm.gate = None
+    strip(twin)
     return twin
+
+
+def strip(network):
+    """Takes from a network what its variances have learned: from now on it is plain ADF's."""
+    for law in learned(network):
+        law.log_gain = law.loading = law.gate = law.drift = None
+    for norm in held(Sequential(network), BatchNorm2d):
+        norm.gate = None

@@ -53,14 +53,14 @@ def table(rows, causes=CAUSES, samples=math.inf):
     """The rows as Markdown."""
     lines = []
     for number, row in enumerate(rows, 1):
-        line = {"": str(number), "layer, output": row.name} | _shown(row.score, samples)
+        line = {"": str(number), "layer, output": row.name} | shown(row.score, samples)
         # The causes are columns of their own, behind the others.
         factors = zip(causes, row.factors, strict=True)
         lines.append(line | {cause: two_digits(factor) for cause, factor in factors})
     return markdown_table(lines)
 
 
-def _shown(found, samples):
+def shown(found, samples):
     """The cells of a Score. More than `samples` is more than one can tell."""
     is_more = found.worth > samples
     return {
@@ -155,7 +155,7 @@ def _middle(size, multiple):
 def _rivals_table(found, samples):
     """A line for each rival."""
     return markdown_table(
-        [{"": r.name, "price": two_digits(r.price)} | _shown(r.score, samples) for r in found]
+        [{"": r.name, "price": two_digits(r.price)} | shown(r.score, samples) for r in found]
     )
 
 

@@ -65,12 +65,12 @@ def price(network, x):
     """
     ratios = []
     for _ in range(ROUNDS):
-        point = _seconds(network, Gaussian(x.mean))
-        ratios.append(_seconds(network, x) / point)
+        point = seconds(network, Gaussian(x.mean))
+        ratios.append(seconds(network, x) / point)
     return float(np.median(ratios))
 
 
-def _seconds(network, x):
+def seconds(network, x):
     """Of a pass, until its result is on the host."""
     start = time.perf_counter()
     to_host(network.predict(x).mean)

@@ -21,10 +21,10 @@ def write(path, rows):
         file.write(text.getvalue().encode())
 
 
-def read(path):
+def read(path, needed=NEEDED):
     """The rows that `write` wrote; a number comes back as a float, an empty cell as None.
 
-    Raises ValueError, in one line, on a file that was cut or changed.
+    Raises ValueError, in one line, on a file that was cut or changed, or lacks a needed column.
     """
     text = Path(path).read_bytes().decode(errors="replace")
     try:
@@ -32,7 +32,7 @@ def read(path):
     except csv.Error:
         rows = []
     # A row that was cut lacks cells, or the end of its line; one that is too long has the key None.
-    whole = all(NEEDED <= row.keys() and None not in (*row, *row.values()) for row in rows)
+    whole = all(needed <= row.keys() and None not in (*row, *row.values()) for row in rows)
     if not rows or not whole or not text.endswith("\n"):
         raise ValueError(
             f"{path}: expected rows of scores, got other text or a part of them; "
