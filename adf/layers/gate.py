@@ -64,4 +64,4 @@ def through_readable(df, f):
 
 @fused
 def scaled(var, z):
-    return var * xp.exp(z)
+    return var * xp.exp(z)  # (9.10)

@@ -46,7 +46,8 @@ def test_the_variance_by_hand():
     gate = Gate(1)
     gate.weight.value = xp.full((1, 1, 1, 1), np.log(4.0))
     x = Gaussian(*(xp.asarray(np.reshape(f, (1, 1, 1, 3))) for f in ([3.0, -1.5, 0], [2.0] * 3)))
-    np.testing.assert_allclose(to_host(gate.predict(x).var).ravel(), [8, 1, 2], rtol=1e-12)
+    var = to_host(gate.predict(x).var).ravel()
+    np.testing.assert_allclose(var, [8, 1, 2], rtol=1e-12)  # (9.10)
 
 
 def test_a_point_mass_passes_and_teaches_nothing():
