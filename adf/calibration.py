@@ -107,7 +107,7 @@ def begin(segmenter, x, rng, noise=white, gain_of=channel_gain, **freed):
     def leaf(layer, inputs):
         a, b, y = (layer.predict(x) for x in inputs)
         if layer in laws:
-            gain = gain_of((a.mean - b.mean) ** 2 / 2, y.var)
+            gain = gain_of((a.mean - b.mean) ** 2 / 2, y.var)  # (9.11)
             scale_variance(layer, inputs[2].mean, gain)
             y = Gaussian(y.mean, gain.astype(y.var.dtype) * y.var)
         return a, b, y
@@ -152,7 +152,7 @@ def measured(segmenter, x, rng, copies=COPIES, noise=white):
         noisy = (Gaussian(mean + noise(own, var)) for _ in range(copies))
         y = xp.stack([segmenter.network.predict(point).mean for point in noisy])
         off = y - y.mean(axis=0)
-        return Gaussian(y.mean(axis=0), (off * off).sum(axis=0) / (copies - 1))
+        return Gaussian(y.mean(axis=0), (off * off).sum(axis=0) / (copies - 1))  # (9.12)
 
     found = map_ordered(work, list(zip(parts, rng.spawn(len(parts)), strict=True)))
     return Gaussian(*(xp.concatenate(field) for field in zip(*found, strict=True)))
@@ -161,7 +161,7 @@ def measured(segmenter, x, rng, copies=COPIES, noise=white):
 def log_bias(copies):
     """psi(n / 2) - log(n / 2), n = copies - 1, by its series: by so much log d is too low."""
     n = copies - 1
-    return -1 / n - 1 / (3 * n * n)
+    return -1 / n - 1 / (3 * n * n)  # (9.13)
 
 
 def calibrate_step(segmenter, optimizer, x, true, copies=COPIES):
@@ -181,8 +181,8 @@ def calibrate_step(segmenter, optimizer, x, true, copies=COPIES):
         mean, d = (field[rows] for field in true)
         error = xp.log(y.var / d) + log_bias(copies)
         off = MEAN_WEIGHT * (y.mean - mean) / d
-        backward(Gaussian(off / true.var.size, error / y.var / true.var.size))
-        loss = (error * error + off * (y.mean - mean)) / 2
+        backward(Gaussian(off / true.var.size, error / y.var / true.var.size))  # (9.15)
+        loss = (error * error + off * (y.mean - mean)) / 2  # (9.14)
         return loss.astype("float64").sum() / true.var.size
 
     return descend(fixed, optimizer, loss_of, len(x.mean), STEP_MICRO_BATCH)

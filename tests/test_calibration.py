@@ -57,14 +57,14 @@ def test_what_is_measured_are_the_moments_of_the_copies(dtype, monkeypatch):
     y = [to_host(model.network.predict(Gaussian(x.mean + n)).mean) for n in noises]
     rtol = 1e-3 if dtype == "float32" else 1e-9
     np.testing.assert_allclose(to_host(found.mean), np.mean(y, axis=0), rtol=rtol, atol=rtol)
-    np.testing.assert_allclose(to_host(found.var), np.var(y, axis=0, ddof=1), rtol=rtol)
+    np.testing.assert_allclose(to_host(found.var), np.var(y, axis=0, ddof=1), rtol=rtol)  # (9.12)
 
 
 def test_the_logarithm_of_what_is_measured_has_the_bias_that_it_is_said_to_have():
     for copies in (8, 16, 64):
         half = (copies - 1) / 2
         exact = digamma(half) - np.log(half)
-        assert calibration.log_bias(copies) == pytest.approx(exact, rel=1e-3)
+        assert calibration.log_bias(copies) == pytest.approx(exact, rel=1e-3)  # (9.13)
 
 
 def test_the_gradient_of_a_step_is_that_of_the_mean_loss():
@@ -86,7 +86,7 @@ def test_the_gradient_of_a_step_is_that_of_the_mean_loss():
         error = xp.log(y.var) - xp.log(true.var) + calibration.log_bias(4)
         return float((error**2 + 0.3 * (y.mean - true.mean) ** 2 / true.var).mean()) / 2
 
-    np.testing.assert_allclose(loss, mean_loss(), rtol=1e-12)
+    np.testing.assert_allclose(loss, mean_loss(), rtol=1e-12)  # (9.14)
     step = 1e-6
     for p in calibration.variance_weights(model):
         value, direction = p.value, xp.asarray(rng.standard_normal(p.value.shape))
@@ -96,7 +96,7 @@ def test_the_gradient_of_a_step_is_that_of_the_mean_loss():
         down = mean_loss()
         p.value = value
         slope = float((p.grad * direction).sum())
-        np.testing.assert_allclose(slope, (up - down) / (2 * step), rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(slope, (up - down) / (2 * step), rtol=1e-5, atol=1e-9)  # (9.15)
 
 
 def test_a_step_moves_the_weights_of_the_variance_alone():
@@ -203,7 +203,7 @@ def test_it_begins_right_on_average_in_every_channel():
         a, b = calibration.noisy_pair(x, np.random.default_rng(1))
         a, b = (to_host(model.network.predict(noisy).mean) for noisy in (a, b))
         v = to_host(model.network.predict(x).var)
-        ratio = v.mean(axis=(0, 2, 3)) / ((a - b) ** 2 / 2).mean(axis=(0, 2, 3))
+        ratio = v.mean(axis=(0, 2, 3)) / ((a - b) ** 2 / 2).mean(axis=(0, 2, 3))  # (9.11)
         np.testing.assert_allclose(ratio, 1, rtol=0.01)
 
 

@@ -5,11 +5,11 @@ inputs only the diagonal is there: A(w**2) Var[x]. In a network neighbours share
 the diagonal says too little. So the form of the law stays, and its weights are freed:
 
     E[y] = A(w) E[x] + b,    Var[y] = A(u) Var[x] + (A(r) std[x])**2,
-    u = w**2 exp(log_gain),     r = w loading.
+    u = w**2 exp(log_gain),     r = w loading.    (9.9)
 
 Independence adds variances, perfect correlation adds standard deviations, and a layer lies between
 the two. With one common cause behind its inputs, Cov[x_i, x_j] = k_i k_j std_i std_j, it is exact
-for loading = k, exp(log_gain) = 1 - k**2 (factor analysis).
+for loading = k, exp(log_gain) = 1 - k**2 (factor analysis).    (9.8)
 
 Whether inputs vary together is another question at every pixel, for it depends on which kinks are
 open: their means tell (gate.py). And where covariances are missing in a kink or a maximum, its mean
@@ -86,7 +86,7 @@ def variance(law, x):
     def backward(dvar):
         du = law.weight_grad(x.var, dvar)
         law.weight.grad += 2 * w * gain * du
-        law.log_gain.grad += u * du
+        law.log_gain.grad += u * du  # (9.16)
         dx = law.adjoint(u, dvar, x.var.shape)
         return dx if common_backward is None else dx + common_backward(dvar)
 
@@ -105,7 +105,7 @@ def common_mode(law, x):
         dq = 2 * q * dvar
         dr = law.weight_grad(s, dq)
         law.weight.grad += loading * dr
-        law.loading.grad += w * dr
+        law.loading.grad += w * dr  # (9.17)
         return of_std(law.adjoint(w * loading, dq, s.shape), s)
 
     return q * q, backward

@@ -69,4 +69,4 @@ def limited(mean, scale):
 
 @fused
 def scaled(var, z):
-    return var * xp.exp(z)
+    return var * xp.exp(z)  # (9.10)

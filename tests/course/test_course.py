@@ -34,6 +34,16 @@ def test_the_network_segments():
     assert course.segmenter().noise_var == course.NOISE_VAR
 
 
+def test_the_second_network_was_trained_at_another_weight_of_the_loss():
+    """What it is given is the same, and it has other weights."""
+    one, other = course.segmenter(), course.segmenter(1e-3)
+    assert (one.density_weight, other.density_weight) == (1, 1e-3)
+    x, same = (s.input(pixel._photograph()[0]) for s in (one, other))
+    assert (x.mean == same.mean).all() and (x.var == same.var).all()
+    pairs = zip(one.network.parameters(), other.network.parameters(), strict=True)
+    assert all(p.value.shape == q.value.shape and (p.value != q.value).any() for p, q in pairs)
+
+
 def test_our_pixel_is_a_cells_and_has_a_neighbour_outside():
     (row, column), cell = course.PIXEL, course.labels() == CELL
     assert cell[row, column]

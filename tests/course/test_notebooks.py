@@ -17,7 +17,7 @@ PATHS = sorted(
     path for path in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
 )
 LESSONS = [path for path in PATHS if path.parent == NOTEBOOKS]
-MAX_LINES, MAX_WORDS, MAX_BYTES = 15, 2000, 1 << 20
+MAX_LINES, MAX_MINUTES, MAX_BYTES = 15, 45, 1 << 20
 
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.relative_to(NOTEBOOKS)))
 
@@ -39,14 +39,9 @@ def tags(paths):
     return [tag for path in paths for tag in TAG.findall(prose(read(path)))]
 
 
-def words(text):
-    """How many words there are to read.
-
-    Displayed equations and addresses of links count nothing, a formula counts as one word.
-    """
-    text = re.sub(r"\$\$.*?\$\$", " ", text, flags=re.DOTALL)
-    text = re.sub(r"\]\([^)]*\)", "]", re.sub(r"\$[^$]*\$", " x ", text))
-    return len([word for word in text.split() if re.search(r"\w", word)])
+def minutes(notebook):
+    """The time of a fresh reader, which the first cell states."""
+    return int(re.search(r"\*\*Time:\*\* (\d+) minutes to read", notebook.cells[0].source)[1])
 
 
 def test_there_are_notebooks():
@@ -96,7 +91,7 @@ def test_keeps_to_its_form(path):
             assert before is not None and before.cell_type == "markdown", (
                 f"no prose before:\n{cell.source}"
             )
-    assert path not in LESSONS or words(prose(notebook)) <= MAX_WORDS, words(prose(notebook))
+    assert path not in LESSONS or minutes(notebook) <= MAX_MINUTES
 
 
 @each

@@ -67,7 +67,7 @@ def test_gradients_are_those_of_differences(name, is_last):
         p.value = p.value + xp.asarray(rng.normal(0, 0.4, p.value.shape))
     x = Gaussian(*(xp.asarray(f) for f in (rng.normal(0, 3, shape), rng.uniform(0.2, 2, shape))))
     for error in gradient_errors(layer, x).values():
-        assert error < 1e-6
+        assert error < 1e-6  # (9.16), (9.17)
 
 
 @layers
@@ -147,8 +147,8 @@ def test_one_common_cause_is_no_approximation():
     layer.log_gain.value = xp.asarray(np.broadcast_to(np.log(1 - k * k), shape).copy())
     w, std = to_host(layer.weight.value), np.sqrt(to_host(x.var))
     correlation = np.outer(k, k) + np.diag(1 - k * k)
-    exact = [np.diag(w @ (np.outer(s, s) * correlation) @ w.T) for s in std]
-    np.testing.assert_allclose(to_host(layer.predict(x).var), exact, rtol=1e-12)
+    exact = [np.diag(w @ (np.outer(s, s) * correlation) @ w.T) for s in std]  # (9.8)
+    np.testing.assert_allclose(to_host(layer.predict(x).var), exact, rtol=1e-12)  # (9.9)
 
 
 @layers

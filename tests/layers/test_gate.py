@@ -48,7 +48,8 @@ def test_the_variance_by_hand():
     mean = np.array([2.0, -1, 0, 30]).reshape(1, 1, 1, 4).repeat(4, axis=1)
     x = Gaussian(xp.asarray(mean), xp.full((1, 4, 1, 4), 8.0))
     expected = [16, 8 / 2**0.5, 8, 8 * 2**1.5]
-    np.testing.assert_allclose(to_host(gate.predict(x).var)[0, 0, 0], expected, rtol=1e-12)
+    var = to_host(gate.predict(x).var)[0, 0, 0]
+    np.testing.assert_allclose(var, expected, rtol=1e-12)  # (9.10)
 
 
 def test_a_point_mass_passes_and_teaches_nothing():

@@ -30,7 +30,7 @@ def test_k_samples_are_worth_k(samples, truth):
     error = np.std(deviation**2) / math.sqrt(COUNT)
     scatter = ruler.log_scatter(samples)
     low, high = (ruler.from_scatter(scatter + s * 6 * error) for s in (1, -1))
-    assert low < ruler.worth(ratio, truth) < high
+    assert low < ruler.worth(ratio, truth) < high  # (9.18)
     assert high / low < 1.15  # so the bound says something
 
 

@@ -45,4 +45,4 @@ def from_scatter(scatter):
     # 1 / x < psi'(x) < 1 / x + 1 / x**2, which encloses x = (K - 1) / 2.
     low = 1 / scatter
     high = (1 + math.sqrt(1 + 4 * scatter)) / (2 * scatter)
-    return 1 + 2 * brentq(lambda x: polygamma(1, x) - scatter, low, high)
+    return 1 + 2 * brentq(lambda x: polygamma(1, x) - scatter, low, high)  # (9.18)
