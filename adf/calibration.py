@@ -18,6 +18,7 @@ of d asks for more steps.) The mean m of a logit learns to be that of the copies
 """
 
 import copy
+import math
 
 from .backend import name, xp
 from .engine.threads import map_ordered
@@ -65,12 +66,13 @@ def variance_weights(segmenter):
     return [p for p in found if p is not None]
 
 
-def free_all(network, loading=0.0, common_modes=1 / 2, gates=1 / 4, is_finished=True):
+def free_all(network, loading=0.0, common_modes=0, gates=math.inf, is_finished=True):
     """Frees the variance of every layer under the linear law; the last one's outputs are logits.
 
     common_modes: which layers have one: those with at least this share of the channels of the
-    widest; 0 is all, infinity none. It costs a map, and most is common where channels are many and
-    pixels few. gates: the same of batch norms. is_finished: the last layer has a gate and a drift.
+    widest; 0 is all, infinity none. gates: the same of batch norms, which have none unless asked.
+    is_finished: the last layer has a gate and a drift. What each of these buys, and costs, is what
+    `adf variants` measures.
     """
     laws = linear_layers(network)
     width = max(outputs(law) for law in laws)

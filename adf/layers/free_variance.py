@@ -26,6 +26,7 @@ Propagation (Wieczorek et al., arXiv 2606.16214, 2026).
 """
 
 from ..backend import xp
+from ..engine import fused
 from ..gaussian import Gaussian
 from .gate import features, of_means, scaled
 from .layer import Parameter
@@ -79,8 +80,8 @@ def variance(law, x):
     var = law.apply(u, x.var)
     common_backward = None
     if law.loading is not None:
-        common, common_backward = common_mode(law, x)
-        var = var + common
+        q, common_backward = common_mode(law, x)
+        var = with_square(var, q)
 
     # dVar[y] goes back through A(u) as in any linear layer.
     def backward(dvar):
@@ -94,7 +95,7 @@ def variance(law, x):
 
 
 def common_mode(law, x):
-    """q**2, q = A(r) std[x]  -> (q**2, backward)."""
+    """q = A(r) std[x]  -> (q, backward: d(q**2) -> dVar[x])."""
     w = law.weights(x)
     loading = own(law.loading, w)
     s = xp.sqrt(x.var)
@@ -108,7 +109,12 @@ def common_mode(law, x):
         law.loading.grad += w * dr  # (9.17)
         return of_std(law.adjoint(w * loading, dq, s.shape), s)
 
-    return q * q, backward
+    return q, backward
+
+
+@fused
+def with_square(var, q):
+    return var + q * q
 
 
 def finished(law, x, y):

@@ -1,4 +1,8 @@
-"""Means that scale variances: what kinks that are open have in common is another at every pixel."""
+"""Means that scale variances: what kinks that are open have in common is another at every pixel.
+
+The last layer of a calibrated network has such a gate inside (free_variance.py). Behind batch norms
+it is an option of `calibration.free_all` that bought little: `adf variants` measures it.
+"""
 
 from ..backend import xp
 from ..engine import Correlation, fused

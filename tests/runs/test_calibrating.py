@@ -120,7 +120,7 @@ def test_it_changes_the_variances_and_the_head_alone(whole, tmp_path):
     changed = {n for n in before if not np.array_equal(before[n], after[n])}
     assert changed == {"value/head.c1", "value/head.c2"}
     new = {n.rsplit(".", 1)[1] for n in after.keys() - before.keys()}
-    assert new == {"log_gain", "loading", "gate", "drift", "weight"}  # weight: of gates
+    assert new == {"log_gain", "loading", "gate", "drift"}
     x = run.segmenter.input(Small().training(99, 2, 0)[0])
     point = Gaussian(x.mean)
     one, other = (r.segmenter.network.predict(point).mean for r in (plain, run))

@@ -73,7 +73,8 @@ STRUCTURES = {
     "u and r everywhere": (LAWS, LAWS, 0, 0, 0),
     "u and gates": (LAWS, 0, 0, 0, 6),
     "u, gates, r in wide layers": (LAWS, 7, 0, 0, 6),
-    table.DEFAULT: (LAWS, 7, 1, 1, 6),
+    "u, r in wide layers, last layer too": (LAWS, 7, 1, 1, 0),
+    table.DEFAULT: (LAWS, LAWS, 1, 1, 0),
 }
 
 

@@ -29,10 +29,11 @@ LEARNED = {  # name -> the options of `learned`
     "u": U,
     "r everywhere; u as it begins": U_R | {"adam": loadings_alone},
     "u and r everywhere": U_R,
-    "u and gates": {"common_modes": math.inf, "is_finished": False},
-    "u, gates, r in wide layers": {"is_finished": False},
+    "u and gates": U | {"gates": 1 / 4},
+    "u, gates, r in wide layers": U | {"gates": 1 / 4, "common_modes": 1 / 2},
+    "u, r in wide layers, last layer too": {"common_modes": 1 / 2},
 }
-DEFAULT = "as `adf train`: the same, last layer too"
+DEFAULT = "as `adf train`: u and r everywhere, last layer too"
 
 
 def jobs(steps):
