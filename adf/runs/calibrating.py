@@ -22,7 +22,7 @@ from ..inference.predict import pad
 from ..training import Adam
 
 IMAGES = 8  # of a batch; a step shows as many crops
-POOL = 32  # batches, or one a step: of a crop of each image the true moments are measured
+POOL = 24  # batches, or one a step: of a crop of each image the true moments are measured
 CROP = 64  # pixels a side: half as many as in training, for variances are local
 BETA2 = 0.99  # of Adam, which has few steps
 HEAD_STEPS = 60

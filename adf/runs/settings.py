@@ -17,7 +17,7 @@ from .learners import EnsembleLearner
 from .systems import OF_METHODS, SYSTEMS, unet
 
 WARM_UP = 20  # steps in which the learning rate rises: Adam's second moment has seen little then
-CALIBRATION_STEPS = 600
+CALIBRATION_STEPS = 400
 CALIBRATION_RATE = 0.05  # at its peak
 CALIBRATION_WARM_UP = 10
 NOISE_HELP = (
