@@ -1,5 +1,6 @@
 """`adf variants`: what every variant learns and measures, and that no row is measured twice."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -100,6 +101,13 @@ def test_all_structures_are_looked_at():
     names = [name for name, _, _ in table.jobs([STEPS])]
     others = [f"{n} samples, {kind}" for kind in ("independent", "orthogonal") for n in (4, 16)]
     assert names == [*STRUCTURES, *others, "linearised"]
+
+
+def test_other_noise_than_white_is_refused(path):
+    run = runs.load(path)
+    run.settings = dataclasses.replace(run.settings, noise="estimated")
+    with pytest.raises(ValueError, match="expects a run with white noise, got estimated"):
+        benches.Bench(run, None)
 
 
 def test_a_stripped_network_is_plain_adfs(path):

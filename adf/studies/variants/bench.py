@@ -29,12 +29,14 @@ DRAWS = 1000  # of these pixels, for an interval
 class Bench:
     """A run that has learned no variances, a pool to learn from, images that were held out.
 
-    data: further images as of `open_source`, or None. Raises ValueError where `restart` and
-    `open_source` do.
+    data: further images as of `open_source`, or None. Raises ValueError on other noise than white,
+    and where `restart` and `open_source` do.
     """
 
     def __init__(self, run, data):
         restart(run, calibrating.POOL)
+        if run.settings.noise != "white":
+            raise ValueError(f"variants expects a run with white noise, got {run.settings.noise}")
         self.run = run
         self.network = run.segmenter.network
         # All are read before the work. The columns of further images have names with another end.

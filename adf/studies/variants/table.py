@@ -53,8 +53,8 @@ def variants(run, steps, data, out):
     """Measures all variants of a trained run -> variants.csv and variants.md in the folder `out`.
 
     steps: of learning, a list; all but the first are of the default alone. data: further images to
-    score on, as of `open_source`, or None. A row that is in variants.csv is not measured again.
-    Raises ValueError where Bench does.
+    score on, as of `open_source`, or None. A row that is in variants.csv is not measured again: it
+    knows the run, but not the code. Raises ValueError where Bench does.
     """
     path = out / "variants.csv"
     rows = read(path, set(KEY)) if path.exists() else []
