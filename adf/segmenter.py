@@ -41,8 +41,7 @@ class Segmenter:
     At w = 1 it is that of Gast & Roth: the density at the label smoothed by label_smoothing (see
     dirichlet_nll). The mean that minimises it is not the frequency of the classes (lesson 7). At a
     small w the likelihood of the label itself, cross-entropy, rules the mean, and the density rules
-    the strength, of which the label says nothing. At w = 0 the strength does not learn. `adf train`
-    has defaults of its own, chosen on validation images (runs/settings.py).
+    the strength, of which the label says nothing: at w = 0 it does not learn.
     Raises ValueError on a negative noise_var, a label_smoothing outside (0, 1), a density_weight
     outside [0, 1], a raw_c outside [-30, 30] and another normalisation.
     """

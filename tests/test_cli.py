@@ -120,7 +120,7 @@ def test_variants_writes_a_table_and_its_rows(trained, tmp_path, monkeypatch):
     assert main(["variants", str(trained), *options]) == 0
     text = (tmp_path / "variants" / "variants.md").read_text()
     assert "| linearised " in text and "--steps 1 2`" in text
-    assert len((tmp_path / "variants" / "variants.csv").read_text().splitlines()) == 18
+    assert len((tmp_path / "variants" / "variants.csv").read_text().splitlines()) == 19
 
 
 def pictures(folder):

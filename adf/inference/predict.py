@@ -17,11 +17,11 @@ PIXELS_PER_THREAD = 1 << 16 if name == "numpy" else 1 << 21
 def predict(segmenter, images, grey_var=None):
     """The Prediction for images (N, C, H, W) of any size and real dtype, as NumPy arrays.
 
-    segmenter: a Segmenter, or a Mixture of some (adf/methods/mixture.py).
-    grey_var: the variance of their noise, see `Segmenter.input`, which says what is refused, too.
-    Images are normalised, padded, and cropped back. They are worked on a few at a time, on all
-    cores; the answer for an image does not depend on its neighbours. A U-Net sees an image of more
-    than 1024 pixels a side in tiles, with the same answer.
+    segmenter: a Segmenter, or a Mixture of some (adf/methods/mixture.py). grey_var: the variance of
+    their noise, see `Segmenter.input`, which says what is refused, too. Images are normalised,
+    padded, and cropped back. They are worked on a few at a time, on all cores; the answer for an
+    image does not depend on its neighbours. A U-Net sees an image of more than 1024 pixels a side
+    in tiles, with the same answer.
     """
     images = check_images(images, segmenter.network)
     var = check_grey_var(grey_var, images, segmenter)
@@ -30,13 +30,12 @@ def predict(segmenter, images, grey_var=None):
 
     # Only what is worked on is normalised, so memory grows with the images and what they become.
     def some(start, step):
-        rows = slice(start, start + step)
-        x = segmenter.normalised(images[rows], None if var is None else var[rows])
-        return pad(x, segmenter.network)
+        own, own_var = (f if f is None else f[start : start + step] for f in (images, var))
+        return pad(segmenter.normalised(own, own_var), segmenter.network)
 
     if len(parts) > 1:
-        singles = (predict_tiled(segmenter, some(n, 1), parts) for n in range(count))
-        return concatenate(list(singles), numpy)
+        whole = [predict_tiled(segmenter, some(n, 1), parts) for n in range(count)]
+        return concatenate(whole, numpy)
     # Groups are as large as keeps all threads busy, and no larger than is good for the cache.
     per_thread = max(1, PIXELS_PER_THREAD // (height * width))
     step = min(-(-count // thread_count()), per_thread)

@@ -20,6 +20,7 @@ class Mixture:
             raise ValueError("Mixture expects one segmenter or more, got none")
         self.network = self.members[0].network  # all have its sizes, and its normalisation
         self.normalised = self.members[0].normalised
+        self.input = self.members[0].input
         self.noise_var = self.members[0].noise_var
 
     def parameters(self):
