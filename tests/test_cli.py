@@ -28,8 +28,10 @@ ROOT = Path(__file__).parents[1]
 QUICK = ("--steps", "2", "--batch-size", "1", "--calibration-steps", "0")
 
 
+# A shell's background job ignores SIGINT, and so would its children.
 IMPATIENT = """
-import sys, adf.runs, adf.data.source
+import signal, sys, adf.runs, adf.data.source
+signal.signal(signal.SIGINT, signal.default_int_handler)
 adf.runs.run.EVERY_STEPS, adf.data.source.HELD_OUT = 2, 2
 from adf.__main__ import main
 sys.exit(main(sys.argv[1:]))
