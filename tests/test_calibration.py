@@ -227,7 +227,7 @@ def test_learning_brings_variances_near_to_the_true_ones():
     plain = logarithms()
     calibration.begin(model, model.input(images(8, 32)), rng)
     adam = optimizer(model)
-    for step in range(60):
+    for step in range(40):
         crops = model.input(np.random.default_rng(step).normal(size=(4, 1, 32, 32)))
         calibration.calibrate_step(model, adam, crops, calibration.measured(model, crops, rng))
     learned = logarithms()
@@ -252,7 +252,7 @@ def test_under_correlated_noise_variances_become_those_of_correlated_noise():
     assert ratio() < 0.5
     calibration.begin(model, model.input(images(8, 32)), rng, together)
     adam = optimizer(model)
-    for step in range(60):
+    for step in range(40):
         crops = model.input(np.random.default_rng(step).normal(size=(4, 1, 32, 32)))
         true = calibration.measured(model, crops, rng, noise=together)
         calibration.calibrate_step(model, adam, crops, true)

@@ -10,14 +10,17 @@ whatever its kernel. stacks.py, which saves copies by many small steps, takes te
 import math
 
 from ..backend import xp
-from . import plain
+from . import stacks
 from .stacks import slices
 
 BLOCK = 1 << 27  # elements of the columns that are there at once: 512 MiB in float32
 
 
-class Correlation(plain.Correlation):
-    """The same geometry, and the same three maps. K = c kh kw, the taps of one output."""
+class Correlation(stacks.Correlation):
+    """The same geometry, and the same three maps. K = c kh kw, the taps of one output.
+
+    At stride 1 the adjoint is the correlation by the turned kernel, as in stacks.py.
+    """
 
     __slots__ = ()
 
@@ -32,12 +35,8 @@ class Correlation(plain.Correlation):
             y[images, :, rows] = self._images(_product(matrix, columns), y[images, :, rows].shape)
         return y  # (2.10)
 
-    def adjoint(self, w, y, shape):
-        """x = A(w)^T y, with x of this shape."""
-        turned = self._turned(w.shape[2:])
-        if turned and turned.output_size(y.shape[2:], w.shape[2:]) == shape[2:]:
-            return turned.apply(self._turn(w), y)
-        # At other strides every window's column goes back to its pixels, a tap at a time.
+    def _spread(self, w, y, shape):
+        """The adjoint at any stride: every window's column goes back to its pixels, tap by tap."""
         x = xp.zeros(shape, xp.result_type(w, y))
         padded = self._padded(x)
         columns = _product(self._matrix(w).swapaxes(1, 2), self._flat(y))
@@ -57,18 +56,6 @@ class Correlation(plain.Correlation):
             columns = self._columns(padded[images], kernel_size, rows, dy.shape[3])
             dw = dw + _product(self._flat(dy[images, :, rows]), columns.swapaxes(1, 2))
         return dw.reshape(shape)
-
-    def _turned(self, kernel_size):
-        """The correlation by the turned kernel that the adjoint is at stride 1; None elsewhere."""
-        axes = zip(kernel_size, self.padding, self.dilation, strict=True)
-        padding = tuple(d * (k - 1) - p for k, p, d in axes)
-        if self.stride != (1, 1) or min(padding) < 0:
-            return None
-        return self._replace(padding=padding)
-
-    def _turn(self, w):
-        swapped = self._matrices(w).swapaxes(1, 2)[..., ::-1, ::-1]
-        return swapped.reshape(-1, *swapped.shape[2:])
 
     def _blocks(self, kernel, count, size):
         """Slices of images and of output rows whose columns fit into BLOCK."""

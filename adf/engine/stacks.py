@@ -44,7 +44,11 @@ class Correlation(plain.Correlation):
         turned = self._turned(w.shape[2:])
         if turned and turned.output_size(y.shape[2:], w.shape[2:]) == shape[2:]:
             return turned.apply(self._turn(w), y)
-        # Otherwise every product is what a window gave, and is added to the pixels it came from.
+        return self._spread(w, y, shape)
+
+    def _spread(self, w, y, shape):
+        """The adjoint at any stride."""
+        # Every product is what a window gave, and is added to the pixels it came from.
         stacks = Stacks(self, w.shape)
         y = self._grouped(y)
         grouped = (shape[0], self.groups, shape[1] // self.groups, *shape[2:])
