@@ -100,5 +100,10 @@ def divergence(laws):
             m.grad += dloss / p * m.value
             v.grad += dloss / 2 * (1 / p - 1 / v.value)
 
-    values = ((m.value.astype("float64"), v.value.astype("float64"), p) for m, v, p in weights)
-    return sum(((v + m * m) / p - xp.log(v / p) - 1).sum() / 2 for m, v, p in values), backward
+    return sum(kl(m.value, v.value, p) for m, v, p in weights), backward
+
+
+def kl(m, v, p):
+    """The KL divergence of all N(m, v) from N(0, p), added up in float64, in nats."""
+    m, v = (array.astype("float64") for array in (m, v))
+    return ((v + m * m) / p - xp.log(v / p) - 1).sum() / 2

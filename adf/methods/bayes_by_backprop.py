@@ -4,9 +4,10 @@ import copy
 import math
 
 from ..backend import Generator, default_rng, special, xp
+from ..calibration import linear_layers
 from ..layers import Parameter
+from ..layers.gaussian_weights import kl
 from ..layers.layer import Statistic
-from ..layers.linear import LinearLaw
 from ..layers.paths import held
 from ..segmenter import Segmenter
 
@@ -28,7 +29,7 @@ class VariationalSegmenter(Segmenter):
         super().__init__(network, None, normalisation=normalisation)
         self.kl_share = float(kl_share)
         network.rng = default_rng(0)
-        laws = [law for law in held(network, LinearLaw) if law.weight is not None]
+        laws = linear_layers(network)
         pairs = [(p, 2 / law.fan_in) for law in laws for p in (law.weight, law.bias) if p]
         self.m, self.prior = map(list, zip(*pairs, strict=True))
         start = [math.log(math.expm1(SHARE * math.sqrt(var))) / RATE for var in self.prior]
@@ -70,8 +71,5 @@ class VariationalSegmenter(Segmenter):
 
     def kl(self):
         """KL(q || p) of all weights, in nats."""
-        total = 0
-        for m, sigma, var in zip(self.m, self.sigmas(), self.prior, strict=True):
-            s, m = (array.astype("float64") for array in (sigma, m.value))
-            total += ((s * s + m * m) / var - 1 + math.log(var) - 2 * xp.log(s)).sum() / 2
-        return total
+        each = zip(self.m, self.sigmas(), self.prior, strict=True)
+        return sum(kl(m.value, sigma * sigma, var) for m, sigma, var in each)

@@ -17,11 +17,10 @@ root of its n + 1 inputs, the bias among them, stands a prior variance of c / la
 import math
 
 from ..backend import default_rng, xp
+from ..calibration import linear_layers
 from ..gaussian import Gaussian
 from ..layers import Sequential
 from ..layers.gaussian_weights import randomise
-from ..layers.linear import LinearLaw
-from ..layers.paths import held
 
 PRIOR = (6.0, 6.0)  # alpha and beta of lambda, and of the noise's precision
 LARGEST = 1e6  # a variance without the prior's factor; beyond, the data have said nothing
@@ -44,15 +43,14 @@ class PBP:
         self.weights = []  # of every array: m, v, c and the prior's factors
         rng = default_rng(rng)
         # A factor is what it adds to a weight's 1 / v and m / v, and to alpha and beta of lambda.
-        for law in held(Sequential(network), LinearLaw):
-            if law.weight is not None:
-                c = 1 / (law.fan_in + 1)
-                v = c * noise_var(*PRIOR)
-                randomise(law, v)
-                for pair in ((law.weight, law.weight_var), (law.bias, law.bias_var)):
-                    if m := pair[0]:
-                        m.value = xp.asarray(rng.normal(0, c, m.value.shape))
-                        self.weights.append((*pair, c, [(1 / v, 0.0, 0.0, 0.0)] * m.value.size))
+        for law in linear_layers(Sequential(network)):
+            c = 1 / (law.fan_in + 1)
+            v = c * noise_var(*PRIOR)
+            randomise(law, v)
+            for pair in ((law.weight, law.weight_var), (law.bias, law.bias_var)):
+                if m := pair[0]:
+                    m.value = xp.asarray(rng.normal(0, c, m.value.shape))
+                    self.weights.append((*pair, c, [(1 / v, 0.0, 0.0, 0.0)] * m.value.size))
 
     def predict(self, x):
         """Mean and variance, the noise in it, of the targets of x (N, features)."""

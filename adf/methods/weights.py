@@ -16,12 +16,11 @@ in place of samples. So do Wu et al., Deterministic Variational Inference, ICLR 
 import math
 
 from ..backend import xp
+from ..calibration import linear_layers
 from ..dirichlet import cross_entropy, one_hot
 from ..gaussian import Gaussian
 from ..layers.checks import check_classes, check_input
 from ..layers.gaussian_weights import divergence, randomise
-from ..layers.linear import LinearLaw
-from ..layers.paths import held
 from ..segmenter import Segmenter
 
 START = 0.05  # the variance of a weight at first, in units of its prior's
@@ -48,7 +47,7 @@ class WeightsSegmenter(Segmenter):
             randomise(law, START * 2 / law.fan_in)
 
     def laws(self):
-        return [law for law in held(self.network, LinearLaw) if law.weight is not None]
+        return linear_layers(self.network)
 
     def parameters(self):
         """The network's, variances as LogStd."""
