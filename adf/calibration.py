@@ -18,12 +18,11 @@ of d asks for more steps.) The mean m of a logit learns to be that of the copies
 """
 
 import copy
-import math
 
 from .backend import name, xp
 from .engine.threads import map_ordered
 from .gaussian import Gaussian
-from .layers import BatchNorm2d, Identity, Linear
+from .layers import Identity, Linear
 from .layers.fold import fold
 from .layers.free_variance import free
 from .layers.frozen import frozen
@@ -62,26 +61,22 @@ def variance_weights(segmenter):
     """The parameters that `calibrate_step` learns."""
     laws = linear_layers(segmenter.network)
     found = [p for law in laws for p in (law.log_gain, law.loading, law.gate, law.drift)]
-    found += [gate.weight for gate in held(segmenter.network, Gate)]
+    found += [gate.weight for gate in held(segmenter.network, Gate)]  # if it has any
     return [p for p in found if p is not None]
 
 
-def free_all(network, loading=0.0, common_modes=0, gates=math.inf, is_finished=True):
+def free_all(network, loading=0.0, common_modes=0, is_finished=True):
     """Frees the variance of every layer under the linear law; the last one's outputs are logits.
 
     common_modes: which layers have one: those with at least this share of the channels of the
-    widest; 0 is all, infinity none. gates: the same of batch norms, which have none unless asked.
-    is_finished: the last layer has a gate and a drift. What each of these buys, and costs, is what
-    `adf variants` measures.
+    widest; 0 is all, infinity none. is_finished: the last layer has a gate and a drift. What these
+    buy, and cost, is what `adf variants` measures.
     """
     laws = linear_layers(network)
     width = max(outputs(law) for law in laws)
     for law in laws:
         has_common_mode = outputs(law) >= common_modes * width
         free(law, loading if has_common_mode else None, is_finished and law is laws[-1])
-    for norm in held(network, BatchNorm2d):
-        if norm.num_features >= gates * width:
-            norm.gate = Gate(norm.num_features).to(norm.scale.value.dtype)
 
 
 def outputs(law):

@@ -8,6 +8,7 @@ import adf
 from adf import Gaussian, calibration
 from adf.backend import to_host, xp
 from adf.layers import free_variance
+from adf.layers.gate import Gate
 from adf.layers.noise import correlated
 from adf.layers.paths import held
 
@@ -124,7 +125,7 @@ def test_the_last_layer_alone_reads_means():
         *others, last = calibration.linear_layers(model.network)
         assert last is model.network.layers[-1] and last.gate and last.drift
         assert not any(law.gate or law.drift for law in others)
-        assert not any(norm.gate for norm in held(model.network, adf.BatchNorm2d))
+        assert not held(model.network, Gate)
         assert len(calibration.variance_weights(model)) == 2 * len(others) + 4
 
 
@@ -134,13 +135,11 @@ def test_what_is_freed_can_be_chosen(share):
     model = adf.Segmenter(adf.UNet(1, 3, widths=(2, 4, 8), norm=True, rng=1), 0.1)
     x = model.input(images(1))
     rng = np.random.default_rng(1)
-    calibration.begin(model, x, rng, common_modes=share, gates=share, is_finished=False)
+    calibration.begin(model, x, rng, common_modes=share, is_finished=False)
     laws = calibration.linear_layers(model.network)
     assert all(law.log_gain and not law.gate and not law.drift for law in laws)
     least = share * 8
     assert all((law.loading is not None) == (law.out_channels >= least) for law in laws)
-    norms = held(model.network, adf.BatchNorm2d)
-    assert all((norm.gate is not None) == (norm.num_features >= least) for norm in norms)
 
 
 def test_threads_do_not_change_a_bit(monkeypatch):

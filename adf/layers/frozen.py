@@ -7,7 +7,7 @@ from ..gaussian import Gaussian
 from .checks import check
 from .compose import Sequential
 from .layer import Layer, Parameter
-from .normalization import BatchNorm2d, behind, normalised, per_channel
+from .normalization import BatchNorm2d, normalised, per_channel
 from .paths import held
 
 
@@ -26,8 +26,8 @@ def frozen(network):
 class FrozenBatchNorm2d(Layer):
     """y = k (x - m) + shift, m, k and shift those that a BatchNorm2d has in `predict`; constants.
 
-    E[y] = k (E[x] - m) + shift,  Var[y] = k**2 Var[x].  Exact. Its gate follows. x: (N,
-    num_features, H, W). Raises ValueError on other shapes.
+    E[y] = k (E[x] - m) + shift,  Var[y] = k**2 Var[x].  Exact. x: (N, num_features, H, W). Raises
+    ValueError on other shapes.
     """
 
     def __init__(self, norm):
@@ -35,7 +35,6 @@ class FrozenBatchNorm2d(Layer):
         self.m = norm.running_mean.value
         self.k = norm.scale.value / xp.sqrt(norm.running_var.value + norm.eps)
         self.shift = norm.shift.value
-        self.gate = norm.gate
 
     def forward(self, x):
         check(self, x, channels=self.num_features)
@@ -45,5 +44,4 @@ class FrozenBatchNorm2d(Layer):
             dvar = None if dy.var is None else per_channel(k * k) * dy.var
             return Gaussian(per_channel(k) * dy.mean, dvar)
 
-        y = normalised(x, self.m, k, self.shift)
-        return (y, backward) if self.gate is None else behind(self.gate, y, backward)
+        return normalised(x, self.m, k, self.shift), backward

@@ -1,7 +1,7 @@
 """Means that scale variances: what kinks that are open have in common is another at every pixel.
 
 The last layer of a calibrated network has such a gate inside (free_variance.py). Behind batch norms
-it is an option of `calibration.free_all` that bought little: `adf variants` measures it.
+it bought little: `adf variants` measures that.
 """
 
 from ..backend import xp

@@ -10,7 +10,7 @@ class BatchNorm2d(Layer):
     """y = k (x - m) + shift, k = scale / sqrt(total + eps).
 
     E[y] = k (E[x] - m) + shift,  Var[y] = k**2 Var[x].  Exact for given m and total; that they are
-    uncertain themselves is left out. A `gate` (gate.py), where variances are free, follows.
+    uncertain themselves is left out.
 
     In `forward`, m and total are the mean and variance of a channel over batch and pixels, of the
     random x itself: by the law of total variance, total = Var of the means + mean of the variances
@@ -19,8 +19,6 @@ class BatchNorm2d(Layer):
     channel (N H W = 1), which has no variance to divide by.
     Source: Ioffe & Szegedy, ICML 2015, for point masses; the moments follow from the linear law.
     """
-
-    gate = None
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
         (self.num_features,) = positive(self, num_features=num_features)
@@ -37,8 +35,7 @@ class BatchNorm2d(Layer):
         m = self.running_mean.value.astype(dtype)
         total = self.running_var.value.astype(dtype)
         k = self.scale.value.astype(dtype) / xp.sqrt(total + self.eps)
-        y = normalised(x, m, k, self.shift.value)
-        return y if self.gate is None else self.gate.predict(y)
+        return normalised(x, m, k, self.shift.value)
 
     def forward(self, x):
         check(self, x, channels=self.num_features)
@@ -61,8 +58,7 @@ class BatchNorm2d(Layer):
         def backward(dy):
             return self._backward(dy, x, centred, total, k, n)
 
-        y = normalised(x, m, k, self.shift.value)
-        return (y, backward) if self.gate is None else behind(self.gate, y, backward)
+        return normalised(x, m, k, self.shift.value), backward
 
     def _backward(self, dy, x, centred, total, k, n):
         """dx, through m and total as well; the gradients of scale and shift."""
@@ -85,12 +81,6 @@ class BatchNorm2d(Layer):
 def normalised(x, m, k, shift):
     mean = per_channel(k) * (x.mean - per_channel(m)) + per_channel(shift)
     return Gaussian(mean, None if x.var is None else per_channel(k * k) * x.var)  # (5.4)
-
-
-def behind(layer, x, x_backward):
-    """A layer behind what gave x: its y, and the way back through both."""
-    y, backward = layer.forward(x)
-    return y, lambda dy: x_backward(backward(dy))
 
 
 def over_pixels(array):

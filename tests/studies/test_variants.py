@@ -10,6 +10,7 @@ import adf
 from adf import Gaussian, calibration, montecarlo, runs
 from adf.backend import default_rng, to_host, xp
 from adf.layers.free_variance import free
+from adf.layers.gate import Gate
 from adf.layers.paths import held
 from adf.runs import calibrating
 from adf.studies.budget.plain import plain, strip
@@ -54,11 +55,11 @@ def host(parameters):
 
 
 def has(network):
-    """The layers with log_gain, loading, gate or drift, and the batch norms with a gate."""
+    """The layers with log_gain, loading, gate or drift, and the gates behind batch norms."""
     laws = calibration.linear_layers(network)
     names = ("log_gain", "loading", "gate", "drift")
     found = {name: [law for law in laws if getattr(law, name)] for name in names}
-    found["gates"] = [n for n in held(network, adf.BatchNorm2d) if n.gate]
+    found["gates"] = held(network, Gate)
     return {name: len(layers) for name, layers in found.items()}
 
 
@@ -80,11 +81,15 @@ STRUCTURES = {
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_every_variant_has_the_parameters_that_it_says(name, bench):
+def test_every_variant_has_the_parameters_that_it_says(name, bench, monkeypatch):
     jobs = {name: measure for name, _, measure in table.jobs([STEPS])}
     strip(bench.network)
+    measured = []
+    price = benches.price
+    monkeypatch.setattr(benches, "price", lambda n, x: measured.append(n) or price(n, x))
     row = jobs[name](bench)
-    assert tuple(has(bench.network).values()) == STRUCTURES[name]
+    assert tuple(has(measured[0]).values()) == STRUCTURES[name]
+    assert not held(bench.network, Gate)
     learned = calibration.variance_weights(bench.run.segmenter)
     assert row["price"] > 0 and np.isfinite([row["median"], row["mean_error"]]).all()
     # By how much it moves in a layer: by one number a layer, a channel or a weight.

@@ -3,7 +3,7 @@
 import copy
 
 from ...backend import Generator
-from ...layers import BatchNorm2d, Parameter, Sequential
+from ...layers import Parameter, Sequential
 from ...layers.layer import Statistic
 from ...layers.linear import LinearLaw
 from ...layers.paths import held
@@ -32,5 +32,3 @@ def strip(network):
     """Takes from a network what its variances have learned: from now on it is plain ADF's."""
     for law in learned(network):
         law.log_gain = law.loading = law.gate = law.drift = None
-    for norm in held(Sequential(network), BatchNorm2d):
-        norm.gate = None

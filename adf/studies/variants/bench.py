@@ -1,6 +1,8 @@
 """What all variants share, and what measures them: functions of a Bench -> columns of a row."""
 
+import copy
 import dataclasses
+import math
 import time
 
 import numpy as np
@@ -18,7 +20,7 @@ from ..budget.rivals import ROUNDS, SEED, price, seconds
 from ..budget.ruler import worth
 from ..budget.score import score
 from ..budget.stages import Stage, on_host
-from .ways import linearised
+from .ways import linearised, with_gates
 
 IMAGES = 4  # held out, and as many of further data
 SAMPLES = 256  # of each, for the true variances
@@ -70,15 +72,22 @@ def columns(found, end):
     return {name + end: value for name, value in found._asdict().items()}
 
 
-def plain(bench):
-    """Variances by ADF as the network has them."""
-    row = {"price": price(bench.network, bench.held[""][0][0])}
-    return row | bench.scores(lambda _, x: on_host(bench.network.predict(x)))
+def plain(bench, network=None):
+    """Variances by ADF as the network has them, or another."""
+    network = network or bench.network
+    row = {"price": price(network, bench.held[""][0][0])}
+    return row | bench.scores(lambda _, x: on_host(network.predict(x)))
 
 
-def learned(bench, steps, adam=Adam, step=calibrate_step, **options):
-    """The same after so many steps, as `adf train` takes them; options: of `calibration.begin`."""
-    segmenter = bench.run.segmenter
+def learned(bench, steps, adam=Adam, step=calibrate_step, gates=math.inf, **options):
+    """The same after so many steps, as `adf train` takes them; options: of `calibration.begin`.
+
+    gates: see `with_gates`.
+    """
+    # Gates stand in a network of its own, so that the bench's has none afterwards.
+    segmenter = copy.copy(bench.run.segmenter)
+    width = max(bench.run.settings.widths)
+    segmenter.network = with_gates(segmenter.network, gates, width)
     settings = dataclasses.replace(bench.run.settings, calibration_steps=steps)
     start = time.process_time()
     x, _, rng = bench.some(0)
@@ -88,7 +97,7 @@ def learned(bench, steps, adam=Adam, step=calibrate_step, **options):
         x, true, _ = bench.some(number)
         optimizer.learning_rate = settings.rate_at(settings.steps + number)
         step(segmenter, optimizer, x, true)
-    return {"seconds": time.process_time() - start} | plain(bench)
+    return {"seconds": time.process_time() - start} | plain(bench, segmenter.network)
 
 
 def sampled(bench, kind, count):

@@ -18,7 +18,7 @@ from .ways import OnePerLayer, layer_gain, loadings_alone, local_step
 
 KEY = ("variant", "steps", "weights", "data")  # by which a row is known again
 COUNTS = (4, 16)  # of samples; ADF costs about 4 passes
-U = {"common_modes": math.inf, "gates": math.inf, "is_finished": False}
+U = {"common_modes": math.inf, "is_finished": False}
 U_R = U | {"common_modes": 0}
 SCALAR = U | {"gain_of": layer_gain}
 LEARNED = {  # name -> the options of `learned`

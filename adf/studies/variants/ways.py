@@ -1,12 +1,17 @@
 """Ways to true variances that no command takes: scalars, local losses, the linearised network."""
 
+import copy
+
 import numpy as np
 
 from ...backend import default_rng, to_host, xp
 from ...calibration import COPIES, linear_layers, log_bias, white
 from ...gaussian import Gaussian
+from ...layers import BatchNorm2d, Sequential
+from ...layers.compose import Parallel
 from ...layers.fold import fold
 from ...layers.frozen import frozen
+from ...layers.gate import Gate
 from ...training import Adam
 
 
@@ -17,6 +22,21 @@ def layer_gain(d, var):
     per layer, fitted to samples. There the noise is that of weights, here of the input.
     """
     return xp.full((1, d.shape[1], *[1] * (d.ndim - 2)), float(d.mean() / var.mean()))
+
+
+def with_gates(layer, share, width):
+    """A network of the same layers with a Gate behind every wide batch norm.
+
+    Wide ones have at least this share of so many channels.
+    """
+    if isinstance(layer, Parallel):
+        return type(layer)(*(with_gates(branch, share, width) for branch in layer.branches))
+    if not isinstance(layer, Sequential):
+        is_wide = isinstance(layer, BatchNorm2d) and layer.num_features >= share * width
+        return Sequential(layer, Gate(layer.num_features)) if is_wide else layer
+    twin = copy.copy(layer)
+    twin.layers = tuple(with_gates(inner, share, width) for inner in layer.layers)
+    return twin
 
 
 class OnePerLayer(Adam):
