@@ -1,1 +1,1 @@
-"""Doubt about the weights: other ways to learn them. Each ends in a mixture of networks."""
+"""Doubt about the weights: other ways to learn them, one file per method."""

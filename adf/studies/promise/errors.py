@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 
+from ...evaluation.metrics import nll
 from ...evaluation.rankings import auroc, ause
 from ...inference.predict import predict
 from ...runs.calibrating import fit
@@ -30,18 +31,18 @@ def twins(run, source):
 
 
 def maps(segmenter, samples):
-    """(wrong, entropy, std, NLL), each (N, H, W), of labelled samples of one size."""
+    """(labels, probabilities, entropy, std) of labelled samples of one size."""
     images = np.stack([s.image for s in samples])[:, None]
     labels = np.stack([s.labels for s in samples]).astype("int64")
     p = predict(segmenter, images)
-    at_label = np.take_along_axis(p.probabilities, labels[:, None], 1)[:, 0]
-    return p.labels != labels, p.entropy, p.class_std.mean(axis=1), -np.log(at_label)
+    return labels, p.probabilities, p.entropy, p.class_std.mean(axis=1)
 
 
 def rankings(found, rows):
     """The scores of some of the images: {score: value}; found: what `maps` returned."""
-    wrong, entropy, std, nll = (field[rows] for field in found)
-    row = {"NLL": float(nll.mean())}
+    labels, probabilities, entropy, std = (field[rows] for field in found)
+    wrong = probabilities.argmax(axis=1) != labels
+    row = {"NLL": nll(labels, probabilities)}
     for name, rank in RANKINGS.items():
         row |= {name: rank(wrong, entropy), f"{name} std": rank(wrong, std)}
     return row

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from ...backend import to_host, xp
+from ...backend import to_host
 from ...engine.threads import map_ordered
 from ...evaluation.rankings import auroc
 from ...gaussian import Gaussian
+from ...layers.noise import white
 from ...montecarlo import sampled_output
 
 COPIES = 64  # noisy ones, whose labels are observed
@@ -78,12 +79,10 @@ def thinned(field):
 
 def copied_labels(network, x, seed):
     """The labels (COPIES, H, W) of noisy copies."""
-    std = np.sqrt(to_host(x.var))
     rngs = np.random.default_rng(seed).spawn(COPIES)
 
     def push(rng):
-        noise = (std * rng.standard_normal(std.shape)).astype(std.dtype)
-        y = network.predict(Gaussian(x.mean + xp.asarray(noise)))
+        y = network.predict(Gaussian(x.mean + white(rng, x.var)))
         return to_host(y.mean)[0].argmax(axis=0)
 
     return np.stack(map_ordered(push, rngs))
