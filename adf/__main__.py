@@ -186,6 +186,8 @@ def add_promise(commands):
         "promise", help="what variances are good for: labels that flip, pixels that are wrong"
     )
     p.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="alike but for their seeds")
+    told = "of small networks that are trained anew, told the noise or not: 2 or more; default none"
+    p.add_argument("--seeds", type=int, default=0, metavar="N", help=told)
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default: the first RUN")
     p.set_defaults(command=promise)
 
@@ -371,9 +373,13 @@ def promise(args):
 
     folder = args.out or args.runs[0]
     check_writable(folder)
+    if args.seeds < 0 or args.seeds == 1:
+        raise ValueError(f"expected --seeds of 2 or more, for an interval, got {args.seeds}")
     command = f"python -m adf promise {' '.join(map(str, args.runs))}"
-    text = promise_report([runs.load(path) for path in args.runs], command)
+    command += f" --seeds {args.seeds}" if args.seeds else ""
     folder.mkdir(parents=True, exist_ok=True)
+    found = [runs.load(path) for path in args.runs]
+    text = promise_report(found, command, args.seeds, folder)
     with atomic_write(folder / "promise.md") as file:
         file.write(text.encode())
     print(f"look at {folder / 'promise.md'}")

@@ -4,7 +4,7 @@ import math
 
 from .backend import name, xp
 from .engine.micro_batches import sum_gradients
-from .layers.checks import check_finite, check_images, check_labels
+from .layers.checks import check_finite, check_grey_var, check_images, check_labels
 
 # Images that go through the network together. Batch norm takes their statistics.
 MICRO_BATCH = 4
@@ -12,10 +12,11 @@ MICRO_BATCH = 4
 MICRO_BATCH_WITHOUT_NORM = 2 if name == "numpy" else 16
 
 
-def train_step(segmenter, optimizer, images, labels):
+def train_step(segmenter, optimizer, images, labels, grey_var=None):
     """Moves the parameters against the gradient of the mean loss per pixel, and returns that loss.
 
-    images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes.
+    images: (N, C, H, W), any real dtype; labels: (N, H, W) integers below the number of classes;
+    grey_var: the variance of the images' noise where it is known, as of `Segmenter.input`.
     Gradients accumulate over micro-batches, so a batch of any size fits, and the result does not
     depend on the number of threads. Raises ValueError on other shapes, images that are not finite,
     labels that are no integers or out of range, and on a loss, a gradient or a weight that is not
@@ -23,10 +24,11 @@ def train_step(segmenter, optimizer, images, labels):
     """
     images = check_images(images, segmenter.network)
     labels, label_range = check_labels(labels, images.shape)
+    var = check_grey_var(grey_var, images, segmenter)
 
     # One micro-batch, on a replica of the segmenter; engine/micro_batches.py adds them up.
     def loss_of(replica, rows):
-        x = replica.normalised(images[rows])
+        x = replica.normalised(images[rows], None if var is None else var[rows])
         loss, backward = replica.loss(x, labels[rows], label_range)
         backward(1 / labels.size)  # (8.2)
         return loss

@@ -416,3 +416,19 @@ def test_the_loss_is_that_of_the_paper_unless_one_says_otherwise():
     assert (model.density_weight, model.label_smoothing) == (1, 0.01)
     assert [float(c.value[0]) for c in model.head.parameters()] == [-3, -3]
     assert adf.Adam([]).learning_rate == 1e-3
+
+
+def test_a_step_hears_the_noise_of_each_image():
+    """The loss is that of `Segmenter.input` with this noise; without it, it is another."""
+    images, labels = batch()
+    var = np.random.default_rng(0).uniform(0.01, 0.5, (len(images), 1, 1, 1))
+    found = []
+    for told in ([var], []):
+        model = segmenter()
+        found.append(adf.train_step(model, adf.Adam(model.parameters()), images, labels, *told))
+    model = segmenter()
+    with pytest.raises(ValueError, match="grey_var"):
+        adf.train_step(model, adf.Adam(model.parameters()), images, labels, -var)
+    expected, _ = model.loss(model.input(images, var), labels)
+    assert found[0] == pytest.approx(float(expected) / labels.size, rel=1e-5)
+    assert abs(found[0] - found[1]) > 1e-4

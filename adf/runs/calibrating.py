@@ -107,19 +107,24 @@ def fit(run, source):
     """Fits c1 and c2 to the variances that were learned, on labelled images that come next."""
     s = run.settings
     batches = [source.training(s.all_steps + i, IMAGES, s.seed) for i in range(HEAD_BATCHES)]
+    fit_to(run.segmenter, [(run.segmenter.input(images), labels) for images, labels in batches])
+
+
+def fit_to(segmenter, batches):
+    """Fits c1 and c2 to the variances of these inputs, each with its labels."""
 
     def logits_of(batch):
-        logits = run.segmenter.network.predict(run.segmenter.input(batch[0]))
+        logits = segmenter.network.predict(batch[0])
         return logits.map(lambda field: field[..., ::EVERY, ::EVERY])
 
     # The network stays as it is, so its logits are computed once.
     parts = map_ordered(logits_of, batches)
     logits = Gaussian(*(xp.concatenate(field) for field in zip(*parts, strict=True)))
     labels = xp.asarray(np.concatenate([labels[:, ::EVERY, ::EVERY] for _, labels in batches]))
-    optimizer = Adam(run.segmenter.head.parameters(), HEAD_RATE)
+    optimizer = Adam(segmenter.head.parameters(), HEAD_RATE)
     for step in range(HEAD_STEPS):
         optimizer.learning_rate = HEAD_RATE * (1 - step / HEAD_STEPS)
-        fit_head(run.segmenter, optimizer, logits, labels)
+        fit_head(segmenter, optimizer, logits, labels)
 
 
 def spread(run, source):

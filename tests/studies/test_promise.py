@@ -7,7 +7,7 @@ from scipy.special import ndtr
 import adf
 from adf import Gaussian, __main__, calibration, runs
 from adf.backend import to_host
-from adf.studies.promise import errors, flips
+from adf.studies.promise import errors, flips, told
 
 
 def test_two_logits_flip_as_the_difference_of_two_gaussians_does():
@@ -91,8 +91,75 @@ def test_the_command_writes_its_answers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("adf.studies.promise.flips.COPIES", 4)
     for name, count in (("RESAMPLED", 3), ("FLIP_IMAGES", 2), ("ERROR_IMAGES", 2)):
         monkeypatch.setattr(f"adf.studies.promise.report.{name}", count)
-    assert __main__.main(["promise", str(folder), str(folder)]) == 0
+    monkeypatch.setattr("adf.studies.promise.told.told", lambda seeds, out: f"{seeds} seeds")
+    assert __main__.main(["promise", str(folder), str(folder), "--seeds", "2"]) == 0
     text = (folder / "promise.md").read_text()
+    assert "over 2 seeds" in text and "--seeds 2`" in text
     assert "| plain ADF" in text and "AUROC std" in text and "## Over the runs" in text
     assert str(folder / "promise.md") in capsys.readouterr().out
     assert adf.__version__
+
+
+def test_a_single_seed_has_no_interval(tmp_path, capsys):
+    assert __main__.main(["promise", str(tmp_path), "--seeds", "1"]) == 2
+    assert "--seeds of 2 or more" in capsys.readouterr().err
+
+
+@pytest.fixture
+def small(monkeypatch):
+    few = {"widths": (3, 4), "steps": 2, "learning_rate": 5e-3, "calibration_steps": 2}
+    for name, value in {
+        "SETTINGS": few,
+        "BATCH": 2,
+        "CROP": 16,
+        "TEST_IMAGES": 2,
+        "POOL": 4,
+    }.items():
+        monkeypatch.setattr(told, name, value)
+
+
+def test_networks_that_are_told_the_noise_are_scored_once_a_seed(small, tmp_path, monkeypatch):
+    text = told.told(2, tmp_path)
+    assert text.count(f"| {told.LEARNED}") == 3 and text.count(" less ") == 9
+    assert "nan" not in text
+    monkeypatch.setattr(told, "seed_rows", None)  # all is known
+    assert told.told(2, tmp_path) == text
+
+
+def test_told_networks_differ_by_what_they_are_told_alone(small):
+    """The same images and weights; the network that is told hears each image's own variance."""
+    settings = runs.Settings.of(told.SETTINGS | {"noise_var": told.MEAN_VAR, "seed": 3})
+    images, labels, var = told.noisy(settings, 0, 40)
+    again = told.noisy(settings, 0, 40)[0]
+    assert (images == again).all() and images.shape == (40, 1, 16, 16)
+    assert labels.shape == (40, 16, 16) and var.shape == (40, 1, 1, 1)
+    assert told.SIGMAS[0] ** 2 < var.min() < told.MEAN_VAR < var.max() < told.SIGMAS[-1] ** 2
+    heard = []
+
+    def hear(segmenter, optimizer, images, labels, var):
+        heard.append(var)
+
+    # Steps that only listen.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(told, "train_step", hear)
+        for system in (told.POINT, told.CONSTANT, told.TOLD):
+            told.trained(system, 3)
+    assert [v is None for v in heard] == [True] * 4 + [False] * 2
+
+
+def test_the_noise_that_is_added_is_the_noise_that_is_told(monkeypatch):
+    """Of 40 crops of 64 x 64, chi-squared: |z| below 5, a false alarm in 40,000."""
+    settings = runs.Settings.of(told.SETTINGS | {"noise_var": told.MEAN_VAR})
+    images, _, var = told.noisy(settings, 1, 40)
+    clean = []
+
+    def silent(seed):
+        rng = np.random.default_rng(seed)
+        rng_like = type("Silent", (), {"integers": rng.integers, "uniform": rng.uniform})()
+        rng_like.standard_normal = np.zeros
+        return rng_like
+
+    monkeypatch.setattr(told, "default_rng", silent)
+    clean = told.noisy(settings, 1, 40)[0]
+    ratio = ((images - clean) ** 2).mean(axis=(1, 2, 3), keepdims=True) / var
+    assert (abs(ratio - 1) < 5 * np.sqrt(2 / 64**2)).all()

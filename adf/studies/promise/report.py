@@ -8,8 +8,8 @@ from ...runs import open_data
 from ..budget.plain import plain
 from ..budget.report import middle_inputs
 from ..comparison.claims import half_width
-from . import errors, flips
-from .text import ERRORS, FLIPS, SEEDS
+from . import errors, flips, told
+from .text import ERRORS, FLIPS, SEEDS, TOLD
 
 RESAMPLED = 200  # sets of images, drawn from them with replacement
 FLIP_IMAGES = 16
@@ -17,8 +17,12 @@ ERROR_IMAGES = 64
 SEED = 2
 
 
-def report(runs, command):
-    """The answers for these runs, trained alike with other seeds, as Markdown."""
+def report(runs, command, seeds=0, out=None):
+    """The answers for these runs, trained alike with other seeds, as Markdown.
+
+    seeds: how often small networks are trained anew that are told the noise or not; their scores
+    are kept in the folder `out`.
+    """
     text = ""
     differences = []
     for run in runs:
@@ -27,8 +31,11 @@ def report(runs, command):
         rows = _flip_rows(observed)
         text += FLIPS.format(run=run.folder, copies=flips.COPIES, images=len(observed), table=rows)
         text += ERRORS.format(images=ERROR_IMAGES, table=_error_rows(differences[-1]))
-    seeds = SEEDS.format(table=_seed_rows(differences)) if len(runs) > 1 else ""
-    return f"# What the variances are good for\n\nWritten by `{command}`.\n{text}{seeds}"
+    if len(runs) > 1:
+        text += SEEDS.format(table=_seed_rows(differences))
+    if seeds:
+        text += TOLD.format(**told.words(seeds), tables=told.told(seeds, out))
+    return f"# What the variances are good for\n\nWritten by `{command}`.\n{text}"
 
 
 def _observed(run):

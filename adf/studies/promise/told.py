@@ -1,0 +1,162 @@
+"""Does it help to be told how noisy an image is? Small networks, trained on images of any noise.
+
+White noise of a standard deviation drawn for each image is added to synthetic images, whose own
+variance is 1. All systems see the same images in the same order and begin with the same weights.
+"""
+
+import math
+
+import numpy as np
+from tqdm import tqdm
+
+from ...backend import default_rng, to_host
+from ...calibration import begin, calibrate_step, measured, variance_weights
+from ...data.source import open_source
+from ...evaluation.metrics import confusion, dice, ece, nll
+from ...files.tables import markdown_table
+from ...runs import Settings, calibrating
+from ...training import Adam, train_step
+from ..comparison.claims import half_width
+from ..comparison.rows import read, write
+
+SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.5)  # of the test; training draws log-uniformly between the ends
+MEAN_VAR = (SIGMAS[-1] ** 2 - SIGMAS[0] ** 2) / 2 / math.log(SIGMAS[-1] / SIGMAS[0])
+SETTINGS = {"widths": (8, 16, 32), "steps": 400, "learning_rate": 5e-3, "calibration_steps": 200}
+BATCH = 8
+CROP = 64  # pixels a side, in training
+TEST_IMAGES = 64
+POOL = 96  # crops, of which the true variances are learned
+STREAM = 7  # random numbers of their own: (seed, step, STREAM)
+POINT, CONSTANT, TOLD, LEARNED = (
+    "deterministic",
+    "ADF, one variance for all",
+    "ADF, told each image's",
+    "ADF, told, learned variances",
+)
+CONTRASTS = ((TOLD, POINT), (TOLD, CONSTANT), (LEARNED, TOLD))  # the first less the second
+METRICS = ("Dice", "NLL", "ECE")
+
+
+def told(seeds, out):
+    """Trains every system once a seed, unless out/told.csv has it -> tables as Markdown."""
+    path = out / "told.csv"
+    rows = read(path, {"system", "seed", "sigma"}) if path.exists() else []
+    known = {row["seed"] for row in rows}
+    for seed in tqdm([s for s in range(seeds) if s not in known], "noise told", unit=" seeds"):
+        rows += seed_rows(seed)
+        write(path, rows)
+    own = [row for row in rows if row["seed"] < seeds]
+    return "\n\n".join(table(own, metric) for metric in METRICS)
+
+
+def words(seeds):
+    """What the text says of the networks."""
+    return {
+        "least": SIGMAS[0],
+        "most": SIGMAS[-1],
+        "widths": ", ".join(map(str, SETTINGS["widths"])),
+        "steps": SETTINGS["steps"],
+        "learning": SETTINGS["calibration_steps"],
+        "batch": BATCH,
+        "crop": CROP,
+        "mean_var": MEAN_VAR,
+        "images": TEST_IMAGES,
+        "seeds": seeds,
+    }
+
+
+def seed_rows(seed):
+    """The scores of all systems that were trained with one seed."""
+    rows = []
+    for system in (POINT, CONSTANT, TOLD):
+        segmenter, settings = trained(system, seed)
+        rows += scored(segmenter, system, seed)
+    # The last one goes on from the third.
+    learn(segmenter, settings)
+    return rows + scored(segmenter, LEARNED, seed)
+
+
+def noisy(settings, step, count):
+    """Crops of training images, their labels and the variances of their noise, (count, 1, 1, 1)."""
+    images, labels = open_source("synthetic").training(step, count, settings.seed)
+    rng = default_rng((settings.seed, step, STREAM))
+    crop = tuple(
+        slice(start, start + CROP) for start in rng.integers(images.shape[-1] - CROP, size=2)
+    )
+    images, labels = images[..., *crop], labels[..., *crop]
+    low, high = math.log(SIGMAS[0]), math.log(SIGMAS[-1])
+    sigma = np.exp(rng.uniform(low, high, (count, 1, 1, 1)))
+    return images + sigma * rng.standard_normal(images.shape), labels, sigma**2
+
+
+def trained(system, seed):
+    """(segmenter, settings) of a system after its steps of training."""
+    own = {"system": "unet-bn"} if system == POINT else {"noise_var": MEAN_VAR}
+    settings = Settings.of(own | SETTINGS | {"seed": seed})
+    segmenter = settings.segmenter()
+    optimizer = Adam(segmenter.parameters())
+    steps = tqdm(range(settings.steps), f"{seed}: {system}", leave=False, disable=None)
+    for step in steps:
+        optimizer.learning_rate = settings.rate_at(step)
+        images, labels, var = noisy(settings, step, BATCH)
+        train_step(segmenter, optimizer, images, labels, var if system == TOLD else None)
+    return segmenter, settings
+
+
+def learn(segmenter, settings):
+    """Gives the variances weights, learned as `adf train` learns them, and fits the head."""
+    images, labels, var = noisy(settings, settings.steps, POOL)
+    x = segmenter.input(images, var)
+    rng = default_rng((settings.seed, settings.steps, STREAM + 1))
+    true = measured(segmenter, x, rng)
+    begin(segmenter, some(x, slice(BATCH)), rng)
+    optimizer = Adam(variance_weights(segmenter), beta2=calibrating.BETA2)
+    numbers = range(settings.steps, settings.all_steps)
+    for step in tqdm(numbers, f"{settings.seed}: variances", leave=False, disable=None):
+        optimizer.learning_rate = settings.rate_at(step)
+        rows = rng.choice(POOL, BATCH, replace=False)
+        calibrate_step(segmenter, optimizer, some(x, rows), some(true, rows))
+    calibrating.fit_to(segmenter, [(x, labels)])
+
+
+def some(x, rows):
+    return x.map(lambda field: field[rows])
+
+
+def scored(segmenter, system, seed):
+    """A row of scores for each standard deviation of the noise, on the same test images."""
+    samples = open_source("synthetic").test(0)[:TEST_IMAGES]
+    labels = np.stack([s.labels for s in samples]).astype("int64")
+    images = np.stack([s.image for s in samples])[:, None]
+    white = default_rng(STREAM).standard_normal(images.shape)
+    rows = []
+    for sigma in SIGMAS:
+        var = sigma**2 if system in (TOLD, LEARNED) else None
+        x = segmenter.input(images + sigma * white, var)
+        p = to_host(segmenter.predict(x).probabilities)
+        counts = confusion(labels, p.argmax(axis=1), p.shape[1])
+        row = {"system": system, "seed": seed, "sigma": sigma, "Dice": dice(counts).mean()}
+        rows.append(row | {"NLL": nll(labels, p), "ECE": ece(labels, p)})
+    return rows
+
+
+def table(rows, metric):
+    """A metric against the noise: of every system, then the differences, as Markdown."""
+    of = {
+        (system, sigma): np.array(
+            [r[metric] for r in rows if (r["system"], r["sigma"]) == (system, sigma)]
+        )
+        for system in (POINT, CONSTANT, TOLD, LEARNED)
+        for sigma in SIGMAS
+    }
+    lines = [
+        {metric: system} | {f"{s:g}": f"{of[system, s].mean():.4f}" for s in SIGMAS}
+        for system in (POINT, CONSTANT, TOLD, LEARNED)
+    ]
+    for first, second in CONTRASTS:
+        line = {metric: f"*{first}* less *{second}*"}
+        for s in SIGMAS:
+            d = of[first, s] - of[second, s]
+            line[f"{s:g}"] = f"{d.mean():+.4f} ± {half_width(d):.4f}"
+        lines.append(line)
+    return markdown_table(lines)
