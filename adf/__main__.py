@@ -177,6 +177,8 @@ def add_budget(commands):
     samples = "of each image; default 256, which takes 2 GiB"
     p.add_argument("--samples", type=int, default=256, help=samples)
     p.add_argument("--data", help=DATA_HELP + "; default: the run's data")
+    seeds = "of small networks that are trained at two weights of the density; default none"
+    p.add_argument("--seeds", type=int, default=0, metavar="N", help=seeds)
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default RUN")
     p.set_defaults(command=error_budget)
 
@@ -348,18 +350,20 @@ def compare(args):
 
 def error_budget(args):
     from .studies.budget.report import report as budget_report
+    from .studies.budget.two_weights import two_weights
 
     run = runs.load(args.run)
     # What cannot be asked, or not be written, is refused before anything is sampled.
     folder = args.out or args.run
-    if args.images < 1 or args.samples < 2:
+    if args.images < 1 or args.samples < 2 or args.seeds < 0:
         raise ValueError(
-            "expected --images of 1 or more and --samples of 2 or more, "
-            f"got {args.images} and {args.samples}"
+            "expected --images of 1 or more, --samples of 2 or more and --seeds of 0 or more, "
+            f"got {args.images}, {args.samples} and {args.seeds}"
         )
     check_writable(folder)
     report, pictures = budget_report(run, args.images, args.samples, args.data)
     folder.mkdir(parents=True, exist_ok=True)
+    report += two_weights(run, args.seeds, args.data, folder)
     for name, figure in pictures.items():
         figures.save(figure, folder / name)
     with atomic_write(folder / "error_budget.md") as file:
@@ -371,10 +375,11 @@ def error_budget(args):
 def promise(args):
     from .studies.promise.report import report as promise_report
 
+    # What cannot be asked, or not be written, is refused before anything is measured.
     folder = args.out or args.runs[0]
-    check_writable(folder)
     if args.seeds < 0 or args.seeds == 1:
         raise ValueError(f"expected --seeds of 2 or more, for an interval, got {args.seeds}")
+    check_writable(folder)
     command = f"python -m adf promise {' '.join(map(str, args.runs))}"
     command += f" --seeds {args.seeds}" if args.seeds else ""
     folder.mkdir(parents=True, exist_ok=True)

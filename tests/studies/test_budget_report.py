@@ -16,10 +16,12 @@ from adf.studies.budget import report as reporting
 from adf.studies.budget import rivals as rivalry
 from adf.studies.budget.curve import worth_and_price
 from adf.studies.budget.figure import error_budget
+from adf.studies.budget.plain import learned
 from adf.studies.budget.report import Row, summarise, table, two_digits
 from adf.studies.budget.rivals import Rival
 from adf.studies.budget.score import Score, rank_correlation, score
 from adf.studies.budget.stages import Stage
+from adf.studies.budget.two_weights import two_weights
 
 
 def stage(ratio, rng, samples=None, shape=(2, 50, 50)):
@@ -237,3 +239,23 @@ def test_images_that_show_the_most_classes_come_first(tmp_path):
 def test_the_middle_of_an_image(size, expected):
     found = reporting._middle(size, 8)
     assert (found.start, found.stop) == expected
+
+
+def test_networks_at_two_weights_are_trained_once(tmp_path, monkeypatch):
+    """A line for each weight and seed; plain ADF, and only the weight and the seed differ."""
+    small = {"system": "adf-unet", "widths": [3, 4], "steps": 2, "batch_size": 2}
+    monkeypatch.setattr("adf.studies.budget.two_weights.GIVEN", small)
+    monkeypatch.setattr("adf.studies.budget.two_weights.SAMPLES", 4)
+    run = runs.Run("nowhere", runs.Settings(data="synthetic:8"))
+    assert two_weights(run, 0, None, tmp_path / "none") == "" and not (tmp_path / "none").exists()
+    text = two_weights(run, 2, "synthetic", tmp_path)
+    names = [f"density-{w}-{seed}" for w in ("0.001", "1") for seed in (0, 1)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert "3, 4, 2 steps on synthetic:8" in text and "worth, real" in text
+    assert [line.split()[1] for line in text.splitlines()[-4:]] == ["0.001", "0.001", "1", "1"]
+    found = [runs.load(tmp_path / name) for name in names]
+    assert [r.settings.density_weight for r in found] == [0.001, 0.001, 1, 1]
+    assert not any(learned(r.segmenter.network) for r in found)
+    before = (tmp_path / names[0] / "checkpoint.npz").read_bytes()
+    assert two_weights(run, 2, "synthetic", tmp_path) == text
+    assert (tmp_path / names[0] / "checkpoint.npz").read_bytes() == before

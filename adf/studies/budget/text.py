@@ -65,3 +65,14 @@ The same network and the same samples, without the learned weights, Var[y] = A(w
 PICTURE = """
 ![Above: the table as curves. Below: standard deviation of the logits of one image, ADF and sampled](error_budget.png)
 """
+
+# Small networks at both weights of the density.
+TWO_WEIGHTS = """
+## The weight of the density in the loss
+
+U-Nets of widths {widths}, {steps} steps on {trained_on}, with plain ADF's variances (`--seeds {seeds}`). The loss gives
+the density of the Dirichlet the weight w; at w = 1 it is that of Gast & Roth (`adf.Segmenter`). Scored at the logits of
+{images} test images against {samples} samples of each; *real*: of {data}.
+
+{table}
+"""

@@ -31,6 +31,7 @@ def report(runs, command, seeds=0, out=None):
         rows = _flip_rows(observed)
         text += FLIPS.format(run=run.folder, copies=flips.COPIES, images=len(observed), table=rows)
         text += ERRORS.format(images=ERROR_IMAGES, table=_error_rows(differences[-1]))
+    # What needs several seeds comes last.
     if len(runs) > 1:
         text += SEEDS.format(table=_seed_rows(differences))
     if seeds:

@@ -27,12 +27,11 @@ CROP = 64  # pixels a side, in training
 TEST_IMAGES = 64
 POOL = 96  # crops, of which the true variances are learned
 STREAM = 7  # random numbers of their own: (seed, step, STREAM)
-POINT, CONSTANT, TOLD, LEARNED = (
-    "deterministic",
-    "ADF, one variance for all",
-    "ADF, told each image's",
-    "ADF, told, learned variances",
-)
+POINT = "deterministic"
+CONSTANT = "ADF, one variance for all"
+TOLD = "ADF, told each image's"
+LEARNED = "ADF, told, learned variances"
+ALL = (POINT, CONSTANT, TOLD, LEARNED)
 CONTRASTS = ((TOLD, POINT), (TOLD, CONSTANT), (LEARNED, TOLD))  # the first less the second
 METRICS = ("Dice", "NLL", "ECE")
 
@@ -84,8 +83,8 @@ def noisy(settings, step, count):
         slice(start, start + CROP) for start in rng.integers(images.shape[-1] - CROP, size=2)
     )
     images, labels = images[..., *crop], labels[..., *crop]
-    low, high = math.log(SIGMAS[0]), math.log(SIGMAS[-1])
-    sigma = np.exp(rng.uniform(low, high, (count, 1, 1, 1)))
+    ends = np.log([SIGMAS[0], SIGMAS[-1]])
+    sigma = np.exp(rng.uniform(*ends, (count, 1, 1, 1)))
     return images + sigma * rng.standard_normal(images.shape), labels, sigma**2
 
 
@@ -130,6 +129,7 @@ def scored(segmenter, system, seed):
     images = np.stack([s.image for s in samples])[:, None]
     white = default_rng(STREAM).standard_normal(images.shape)
     rows = []
+    # Noise of all sizes is the same but for its size, so that systems and columns compare.
     for sigma in SIGMAS:
         var = sigma**2 if system in (TOLD, LEARNED) else None
         x = segmenter.input(images + sigma * white, var)
@@ -146,12 +146,13 @@ def table(rows, metric):
         (system, sigma): np.array(
             [r[metric] for r in rows if (r["system"], r["sigma"]) == (system, sigma)]
         )
-        for system in (POINT, CONSTANT, TOLD, LEARNED)
+        for system in ALL
         for sigma in SIGMAS
     }
+    # First means over the seeds, then paired differences.
     lines = [
         {metric: system} | {f"{s:g}": f"{of[system, s].mean():.4f}" for s in SIGMAS}
-        for system in (POINT, CONSTANT, TOLD, LEARNED)
+        for system in ALL
     ]
     for first, second in CONTRASTS:
         line = {metric: f"*{first}* less *{second}*"}
