@@ -190,6 +190,8 @@ def add_promise(commands):
     p.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="alike but for their seeds")
     told = "of small networks that are trained anew, told the noise or not: 2 or more; default none"
     p.add_argument("--seeds", type=int, default=0, metavar="N", help=told)
+    real = "of real images, on which variances are learned anew, without their labels"
+    p.add_argument("--data", metavar="FOLDER", help=real)
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default: the first RUN")
     p.set_defaults(command=promise)
 
@@ -382,9 +384,10 @@ def promise(args):
     check_writable(folder)
     command = f"python -m adf promise {' '.join(map(str, args.runs))}"
     command += f" --seeds {args.seeds}" if args.seeds else ""
+    command += f" --data {args.data}" if args.data else ""
     folder.mkdir(parents=True, exist_ok=True)
     found = [runs.load(path) for path in args.runs]
-    text = promise_report(found, command, args.seeds, folder)
+    text = promise_report(found, command, args.seeds, args.data, folder)
     with atomic_write(folder / "promise.md") as file:
         file.write(text.encode())
     print(f"look at {folder / 'promise.md'}")

@@ -1,13 +1,17 @@
 """What variances are good for: chances of a flip, rankings of errors, their intervals."""
 
+import shutil
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
+from yeast_folder import write_sample
 
 import adf
 from adf import Gaussian, __main__, calibration, runs
 from adf.backend import to_host
-from adf.studies.promise import errors, flips, told
+from adf.calibration import linear_layers
+from adf.studies.promise import errors, flips, real, told
 
 
 def test_two_logits_flip_as_the_difference_of_two_gaussians_does():
@@ -92,9 +96,11 @@ def test_the_command_writes_its_answers(tmp_path, monkeypatch, capsys):
     for name, count in (("RESAMPLED", 3), ("FLIP_IMAGES", 2), ("ERROR_IMAGES", 2)):
         monkeypatch.setattr(f"adf.studies.promise.report.{name}", count)
     monkeypatch.setattr("adf.studies.promise.told.told", lambda seeds, out: f"{seeds} seeds")
-    assert __main__.main(["promise", str(folder), str(folder), "--seeds", "2"]) == 0
+    asked = ["promise", str(folder), str(folder), "--seeds", "2", "--data", "pictures"]
+    monkeypatch.setattr("adf.studies.promise.real.real", lambda folders, *_: f"{len(folders)} runs")
+    assert __main__.main(asked) == 0
     text = (folder / "promise.md").read_text()
-    assert "over 2 seeds" in text and "--seeds 2`" in text
+    assert "over 2 seeds" in text and "--seeds 2 --data pictures`" in text and "2 runs" in text
     assert "| plain ADF" in text and "AUROC std" in text and "## Over the runs" in text
     assert str(folder / "promise.md") in capsys.readouterr().out
     assert adf.__version__
@@ -163,3 +169,31 @@ def test_the_noise_that_is_added_is_the_noise_that_is_told(monkeypatch):
     clean = told.noisy(settings, 1, 40)[0]
     ratio = ((images - clean) ** 2).mean(axis=(1, 2, 3), keepdims=True) / var
     assert (abs(ratio - 1) < 5 * np.sqrt(2 / 64**2)).all()
+
+
+def test_runs_are_recalibrated_once_and_scored_by_masks_and_boxes(tmp_path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for seed, folder in enumerate(folders):
+        settings = {"widths": [3, 4], "steps": 1, "calibration_steps": 1, "seed": seed}
+        given = settings | {"data": "synthetic:8", "batch_size": 2}
+        run, source = runs.start(folder, given, resume=False)
+        runs.prepare(run)
+        run.train(source)
+    for name in ("1", "2"):
+        write_sample(tmp_path / "real" / "test", name)
+    out = tmp_path / "out"
+    text = real.real(folders, str(tmp_path / "real"), out)
+    assert text.count("masks") == text.count("boxes") == len(real.METRICS)
+    assert text.count(" ± ") == 2 * len(real.METRICS) and "nan ±" not in text
+    first = runs.load(out / "a-on-real").segmenter
+    before = runs.load(folders[0]).segmenter
+    assert (to_host(first.parameters()[0].value) == to_host(before.parameters()[0].value)).all()
+    gains = [linear_layers(s.network)[0].log_gain.value for s in (first, before)]
+    assert (to_host(gains[0]) != to_host(gains[1])).any()
+    stamp = (out / "a-on-real" / "checkpoint.npz").stat().st_mtime_ns
+    assert real.real(folders, str(tmp_path / "real"), out) == text
+    assert (out / "a-on-real" / "checkpoint.npz").stat().st_mtime_ns == stamp
+    for kind in ("classes", "instances"):  # without these there is nothing to score on
+        shutil.rmtree(tmp_path / "real" / "test" / kind)
+    with pytest.raises(ValueError, match="masks, or boxes"):
+        real.real(folders, str(tmp_path / "real"), out)

@@ -8,8 +8,8 @@ from ...runs import open_data
 from ..budget.plain import plain
 from ..budget.report import middle_inputs
 from ..comparison.claims import half_width
-from . import errors, flips, told
-from .text import ERRORS, FLIPS, SEEDS, TOLD
+from . import errors, flips, real, told
+from .text import ERRORS, FLIPS, REAL, SEEDS, TOLD
 
 RESAMPLED = 200  # sets of images, drawn from them with replacement
 FLIP_IMAGES = 16
@@ -17,11 +17,11 @@ ERROR_IMAGES = 64
 SEED = 2
 
 
-def report(runs, command, seeds=0, out=None):
+def report(runs, command, seeds, data, out):
     """The answers for these runs, trained alike with other seeds, as Markdown.
 
-    seeds: how often small networks are trained anew that are told the noise or not; their scores
-    are kept in the folder `out`.
+    seeds: how often small networks are trained anew that are told the noise or not; data: real
+    images to calibrate and to score the runs on, or None. What is learned is kept in `out`.
     """
     text = ""
     differences = []
@@ -36,6 +36,8 @@ def report(runs, command, seeds=0, out=None):
         text += SEEDS.format(table=_seed_rows(differences))
     if seeds:
         text += TOLD.format(**told.words(seeds), tables=told.told(seeds, out))
+    if data:
+        text += REAL.format(data=data, table=real.real([run.folder for run in runs], data, out))
     return f"# What the variances are good for\n\nWritten by `{command}`.\n{text}"
 
 

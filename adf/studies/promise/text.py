@@ -41,3 +41,13 @@ their 95 % intervals (Student's t).
 
 {tables}
 """
+
+REAL = """
+## Does it help to learn the variances on the real images, without their labels?
+
+The runs as they were trained, and after `adf calibrate RUN --data {data}`. *masks* are of the
+images that have some, *boxes* is what the others' boxes determine (`adf compare`). Means over the
+runs, and the difference with its 95 % interval (Student's t) where there are several runs:
+
+{table}
+"""

@@ -79,13 +79,13 @@ def noisy(settings, step, count):
     """Crops of training images, their labels and the variances of their noise, (count, 1, 1, 1)."""
     images, labels = open_source("synthetic").training(step, count, settings.seed)
     rng = default_rng((settings.seed, step, STREAM))
-    crop = tuple(
-        slice(start, start + CROP) for start in rng.integers(images.shape[-1] - CROP, size=2)
-    )
-    images, labels = images[..., *crop], labels[..., *crop]
+    # One place for the crops of a batch, then noise of a size of its own for each.
+    start = rng.integers(images.shape[-1] - CROP, size=2)
+    crop = (..., *(slice(n, n + CROP) for n in start))
+    images = images[crop]
     ends = np.log([SIGMAS[0], SIGMAS[-1]])
     sigma = np.exp(rng.uniform(*ends, (count, 1, 1, 1)))
-    return images + sigma * rng.standard_normal(images.shape), labels, sigma**2
+    return images + sigma * rng.standard_normal(images.shape), labels[crop], sigma**2
 
 
 def trained(system, seed):
