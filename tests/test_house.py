@@ -19,6 +19,7 @@ DOORS = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}  # they open every ro
 MOST_NAMES = 22  # at the top of adf/
 MOST_LINES = 30  # of a function
 UNCOMMENTED = 12  # lines of a function that needs no comment of its own
+MOST_OF_METHODS = 450  # lines of all files in methods/
 
 each_module = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE))
@@ -87,6 +88,13 @@ def test_arrows_point_one_way(path):
 def test_theory_knows_of_no_wing_but_the_engine(path):
     theory = {"adf"} | {p.stem for p in THEORY if p.parent == PACKAGE} | {"layers", "models"}
     assert {room(module) for module in imports(path)} <= theory | {"engine"}
+
+
+def test_the_methods_are_few_lines():
+    """What several methods share, or would be of use without them, stands below their room."""
+    files = [path for path in MODULES if path.parent.name == "methods"]
+    assert len(files) > 5
+    assert sum(len(path.read_text().splitlines()) for path in files) <= MOST_OF_METHODS
 
 
 def test_studies_are_imported_by_the_command_line_alone():

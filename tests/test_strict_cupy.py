@@ -28,6 +28,7 @@ from adf.layers.gradients import cast, random_like
 from adf.layers.paths import held
 from adf.methods.dropout import Dropout2d, add_dropout, thinned
 from adf.methods.mixture import Mixture
+from adf.methods.weights import WeightsSegmenter
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 ADVICE = (
@@ -132,6 +133,7 @@ def answers():
         note(f"{dtype} sampled dropout", *sampled_dropout(dtype))
         note(f"{dtype} head", *head(dtype))
         note(f"{dtype} mixture", *mixed(dtype))
+        note(f"{dtype} Gaussian weights", *weighed(dtype))
         for name in NETWORKS:
             note(f"{dtype} {name}", *step(name, dtype, found))
             note(f"{dtype} calibration of {name}", *calibrated(name, dtype))
@@ -156,6 +158,16 @@ def mixed(dtype):
     backward(0.1)
     found = Mixture(thinned(model, rng) for _ in range(3)).predict(x)
     return (loss, *(p.grad for p in model.parameters()), *found)
+
+
+def weighed(dtype):
+    """Gaussian weights: a step, and what the points in place of the logits say."""
+    rng = np.random.default_rng(6)
+    model = WeightsSegmenter(adf.UNet(1, 3, (3, 4), norm=True).to(dtype), 128)
+    x = model.input(rng.normal(size=(2, 1, 8, 8)))
+    loss, backward = model.loss(x, xp.asarray(rng.integers(0, 3, (2, 8, 8))))
+    backward(0.1)
+    return (loss, *(p.grad for p in model.parameters()), *model.predict(x))
 
 
 def head(dtype):

@@ -32,7 +32,7 @@ def overview(
     images: (N, H, W) or (N, 1, H, W), any grey values; prediction: as `adf.predict` returns it;
     labels: the truth, (N, H, W) integers, without it the second picture is the image itself;
     titles: N names to print over the rows. Uncertainty is the standard deviation of a class
-    probability; of a mixture of networks it is called doubt about the weights. Each column has one
+    probability; where that is of weights alone it is called doubt about them. Each column has one
     scale, from 0 to its maximum. Returns the Figure.
     """
     images, labels = _checked(images, labels, prediction, class_names, titles)
@@ -89,7 +89,7 @@ def _write_headers(panels, second_header, first_class, prediction):
     """Writes over the first row what each column shows."""
     mean = "mean uncertainty over classes"
     own = f"{first_class}-class uncertainty"
-    # Only a mixture has information about the class without a Dirichlet.
+    # Only what doubts its weights has information about the class without a Dirichlet.
     if prediction.concentration is None and prediction.mutual_information is not None:
         mean = "mean doubt about the weights"
         own = f"{first_class}-class doubt"

@@ -1,8 +1,8 @@
-"""Dropout as a source of variance: in closed form, or sampled for Monte Carlo dropout."""
+"""Dropout as a source of variance: in closed form, or sampled, for Monte Carlo dropout."""
 
 from ..backend import default_rng, xp
 from ..gaussian import Gaussian
-from .checks import check
+from .checks import check, positive
 from .layer import Layer
 
 
@@ -45,6 +45,36 @@ class Dropout(Layer):
             return Gaussian(dmean, dvar / keep)  # (5.13)
 
         return y, backward
+
+
+class Dropout2d(Dropout):
+    """y = x m / (1 - p), m = 0 with probability p, else 1; as torch.nn.Dropout2d.
+
+    E[y] = E[x],  Var[y] = (Var[x] + p E[x]**2) / (1 - p), over x and m: those of Dropout. In
+    `forward` every image and channel has an m of its own. In `predict` all images and tiles have
+    the m / (1 - p), (num_features,), in `mask`: a thinned network. Without one the moments are
+    passed on, and a point mass stays as it is. Raises ValueError unless 0 <= p < 1, and on other
+    shapes than (N, num_features, H, W). Source: Tompson et al., CVPR 2015 (SpatialDropout).
+    """
+
+    def __init__(self, num_features, p=0.5, *, rng=None):
+        super().__init__(p, sample=True, rng=rng)
+        (self.num_features,) = positive(self, num_features=num_features)
+        self.mask = None
+
+    def draw(self, rng, *images):
+        """Masks for as many images, (*images, num_features)."""
+        return (rng.random((*images, self.num_features)) >= self.p) / (1 - self.p)
+
+    def forward(self, x):
+        check(self, x, channels=self.num_features)
+        return scaled(x, self.draw(self.rng, len(x.mean))[..., None, None])
+
+    def predict(self, x):
+        check(self, x, channels=self.num_features)
+        if self.mask is None:
+            return self._analytic(x)[0]
+        return scaled(x, self.mask[None, :, None, None])[0]
 
 
 def scaled(x, mask):

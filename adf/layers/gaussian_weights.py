@@ -17,20 +17,62 @@ from ..backend import xp
 from ..gaussian import Gaussian
 from .layer import Parameter
 
+RATE = 10.0  # of the width of a weight's Gaussian, in units of that of its mean
 
-def randomise(law, var):
+
+class LogStd:
+    """A variance that is positive whatever an optimizer does: u = log(std) / RATE learns.
+
+    Adam moves every number by about its rate, and a log(std) has several units to travel. To a
+    layer it is a Parameter: `value` is the variance, and `grad` the gradient by it.
+    """
+
+    def __init__(self, variance):
+        self.u = Parameter(xp.log(variance) / (2 * RATE))
+
+    def parameters(self):
+        return [self.u]
+
+    @property
+    def value(self):
+        return xp.exp(2 * RATE * self.u.value)
+
+    @value.setter
+    def value(self, variance):
+        self.u.value = xp.log(variance) / (2 * RATE)
+
+    @property
+    def grad(self):
+        return self.u.grad / (2 * RATE * self.value)
+
+    @grad.setter
+    def grad(self, dvar):
+        self.u.grad = 2 * RATE * self.value * dvar
+
+
+def randomise(law, var, kind=Parameter):
     """Makes Gaussians of the weights of a layer that learns under the linear law, and of its bias.
 
-    Their means are `weight` and `bias`; their variances, all `var` at first, become Parameters of
-    the layer, `weight_var` and `bias_var`. Raises ValueError on a negative variance and on a layer
-    without weights.
+    Their means are `weight` and `bias`; their variances, all `var` at first, become `weight_var`
+    and `bias_var`. kind: Parameter, or LogStd. Raises ValueError on a negative variance and on a
+    layer without weights.
     """
     if law.weight is None:
         raise ValueError(f"randomise expects a layer that learns weights, got {law!r}")
     if not 0 <= var < float("inf"):
         raise ValueError(f"randomise expects a variance of 0 or more, got {var!r}")
-    law.weight_var = Parameter(xp.full_like(law.weight.value, var))
-    law.bias_var = law.bias and Parameter(xp.full_like(law.bias.value, var))
+    law.weight_var = kind(xp.full_like(law.weight.value, var))
+    law.bias_var = law.bias and kind(xp.full_like(law.bias.value, var))
+
+
+def gaussians(laws):
+    """(mean, variance, fan_in) of all arrays of weights and biases of such layers."""
+    return [
+        (m, v, law.fan_in)
+        for law in laws
+        for m, v in ((law.weight, law.weight_var), (law.bias, law.bias_var))
+        if m is not None
+    ]
 
 
 def own_weights(law, x):
@@ -87,12 +129,7 @@ def divergence(laws):
     It is the sum of log(p / v) / 2 + (v + m**2) / (2 p) - 1 / 2. The prior N(0, p), p = 2 / fan_in,
     is what LinearLaw draws weights from. backward(dloss) adds to the gradients.
     """
-    weights = [
-        (m, v, 2 / law.fan_in)
-        for law in laws
-        for m, v in ((law.weight, law.weight_var), (law.bias, law.bias_var))
-        if m is not None
-    ]
+    weights = [(m, v, 2 / fan_in) for m, v, fan_in in gaussians(laws)]
 
     # By v alone it is least at p: there the pull of the prior and that of the entropy cancel.
     def backward(dloss):

@@ -6,23 +6,21 @@ import math
 from ..backend import Generator, default_rng, special, xp
 from ..calibration import linear_layers
 from ..layers import Parameter
-from ..layers.gaussian_weights import kl
+from ..layers.gaussian_weights import RATE, kl
 from ..layers.layer import Statistic
 from ..layers.paths import held
 from ..segmenter import Segmenter
 
 SHARE = 0.1  # of the prior's standard deviation, with which weights begin
-RATE = 10  # so many times as far as a mean does rho move in a step of Adam, or it hardly moves
 
 
 class VariationalSegmenter(Segmenter):
     """A deterministic segmenter whose linear layers have weights w = m + sigma eps, eps of N(0, 1).
 
     sigma = log(1 + exp(rho)) with rho = RATE r; m and r are learned. Each call of `loss` draws all
-    weights once, by network.rng, and adds kl_share KL(q || p) to the loss of each pixel:
-    KL = sum log(s / sigma) + (sigma**2 + m**2) / (2 s**2) - 1 / 2, for the prior N(0, s**2) with
-    s**2 = 2 / fan_in, from which layers draw their first weights. kl_share = 1 / (all pixels of
-    the training) is Bayes. Batch norm's parameters stay points; `predict` uses the means.
+    weights once, by network.rng, and adds kl_share KL to the loss of each pixel: that of all N(m,
+    sigma**2) from N(0, 2 / fan_in), of which layers draw their first weights. kl_share = 1 / (all
+    pixels learned from) is Bayes. Batch norm's parameters stay points; `predict` uses the means.
     """
 
     def __init__(self, network, kl_share=0.0, normalisation="robust"):

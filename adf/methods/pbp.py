@@ -20,7 +20,7 @@ from ..backend import default_rng, xp
 from ..calibration import linear_layers
 from ..gaussian import Gaussian
 from ..layers import Sequential
-from ..layers.gaussian_weights import randomise
+from ..layers.gaussian_weights import gaussians, randomise
 
 PRIOR = (6.0, 6.0)  # alpha and beta of lambda, and of the noise's precision
 LARGEST = 1e6  # a variance without the prior's factor; beyond, the data have said nothing
@@ -42,15 +42,15 @@ class PBP:
         self.rejected = 0
         self.weights = []  # of every array: m, v, c and the prior's factors
         rng = default_rng(rng)
-        # A factor is what it adds to a weight's 1 / v and m / v, and to alpha and beta of lambda.
-        for law in linear_layers(Sequential(network)):
-            c = 1 / (law.fan_in + 1)
-            v = c * noise_var(*PRIOR)
-            randomise(law, v)
-            for pair in ((law.weight, law.weight_var), (law.bias, law.bias_var)):
-                if m := pair[0]:
-                    m.value = xp.asarray(rng.normal(0, c, m.value.shape))
-                    self.weights.append((*pair, c, [(1 / v, 0.0, 0.0, 0.0)] * m.value.size))
+        # A factor is what it adds to a weight's 1 / v, and to alpha and beta of lambda.
+        laws = linear_layers(Sequential(network))
+        for law in laws:
+            randomise(law, noise_var(*PRIOR) / (law.fan_in + 1))
+        for m, v, fan_in in gaussians(laws):
+            c = 1 / (fan_in + 1)
+            m.value = xp.asarray(rng.normal(0, c, m.value.shape))
+            factor = 1 / (c * noise_var(*PRIOR)), 0.0, 0.0
+            self.weights.append((m, v, c, [factor] * m.value.size))
 
     def predict(self, x):
         """Mean and variance, the noise in it, of the targets of x (N, features)."""
@@ -100,24 +100,19 @@ class PBP:
 
     def _refined(self, c, m, v, factor):
         """m, v and the factor of one weight, anew; lambda's posterior follows."""
-        # The posterior without the factor, if there is such a distribution.
-        posterior = (1 / v, m / v, *self.prior)
-        cavity = tuple(a - b for a, b in zip(posterior, factor, strict=True))
-        precision, shift, alpha, beta = cavity
+        # The posterior without the factor, if there is such a distribution, has the same m / v.
+        posterior = (1 / v, *self.prior)
+        precision, alpha, beta = (a - b for a, b in zip(posterior, factor, strict=True))
         if precision * LARGEST <= 1 or alpha <= 1 or beta <= 0:
             return m, v, factor
-        s = 1 / precision
-        mean = shift * s
-        prior = with_precision(alpha, beta, mean * mean, s, c)
+        mean = m / v / precision
+        prior = with_precision(alpha, beta, mean * mean, 1 / precision, c)
         if prior is None:
             return m, v, factor
-        # With the exact factor: g = -mean / total, and 2 h - g**2 = -1 / total leaves v positive.
         self.prior = prior
-        total = s + c * noise_var(alpha, beta)
-        m = mean - s * mean / total
-        v = s - s * s / total
-        posterior = (1 / v, m / v, *prior)
-        return m, v, tuple(a - b for a, b in zip(posterior, cavity, strict=True))
+        added = 1 / (c * noise_var(alpha, beta))  # so v stays positive
+        v_new = 1 / (precision + added)
+        return m / v * v_new, v_new, (added, prior[0] - alpha, prior[1] - beta)
 
 
 def tilted(m, v, g, h):

@@ -17,14 +17,14 @@ import math
 
 from ..backend import xp
 from ..calibration import linear_layers
-from ..dirichlet import cross_entropy, one_hot
+from ..dirichlet import cross_entropy, log_softmax, one_hot
 from ..gaussian import Gaussian
+from ..inference.pooled import predicted
 from ..layers.checks import check_classes, check_input
-from ..layers.gaussian_weights import divergence, randomise
+from ..layers.gaussian_weights import LogStd, divergence, randomise
 from ..segmenter import Segmenter
 
 START = 0.05  # the variance of a weight at first, in units of its prior's
-RATE = 10.0  # of the logarithm of a standard deviation, in units of that of a mean
 
 
 class WeightsSegmenter(Segmenter):
@@ -42,17 +42,12 @@ class WeightsSegmenter(Segmenter):
                 f"got {training_pixels!r} and {kl_weight!r}"
             )
         super().__init__(network, None, normalisation=normalisation)
-        self.share = kl_weight / training_pixels
+        self.kl_share = kl_weight / training_pixels
         for law in self.laws():
-            randomise(law, START * 2 / law.fan_in)
+            randomise(law, START * 2 / law.fan_in, LogStd)
 
     def laws(self):
         return linear_layers(self.network)
-
-    def parameters(self):
-        """The network's, variances as LogStd."""
-        variances = {id(p) for law in self.laws() for p in (law.weight_var, law.bias_var)}
-        return [LogStd(p) if id(p) in variances else p for p in self.network.parameters()]
 
     def loss(self, x, labels, label_range=None):
         """The bound for an input x and labels (N, H, W), summed over pixels -> (loss, backward)."""
@@ -61,7 +56,7 @@ class WeightsSegmenter(Segmenter):
         labels = check_classes(labels, logits.mean.shape[1], label_range)
         bound, bound_backward = jensen_bound(logits, labels)
         kl, kl_backward = divergence(self.laws())
-        share = self.share * labels.size  # these pixels' part of the KL
+        share = self.kl_share * labels.size  # these pixels' part of the KL
 
         def backward(dloss):
             kl_backward(share * dloss)
@@ -70,34 +65,24 @@ class WeightsSegmenter(Segmenter):
         return bound + share * kl, backward
 
     def read(self, logits):
-        """E[softmax] as softmax(mu / sqrt(1 + pi s / 8)): MacKay, Neural Computation 4, 1992."""
-        return super().read(Gaussian(logits.mean / xp.sqrt(1 + math.pi / 8 * logits.var)))
+        """The Prediction that pools the softmax of points in place of the logits."""
+        return predicted(xp.exp(log_softmax(point)) for point in points(logits))
 
 
-class LogStd:
-    """A variance as an optimizer meets it: u = log(std) / RATE, positive whatever its steps.
+def points(x):
+    """2 K points, one by one, in place of Gaussian logits x (N, K, H, W).
 
-    Adam moves every number by about its rate, and a log(std) has several units to travel.
+    Each is mean +- sqrt(K var) in one of the K classes. The mean of a polynomial of degree 3 over
+    them is that over x; of a softmax it is 0.004 off at var = 1, and 0.03 at 10. Source: McNamee &
+    Stenger, Numerische Mathematik 10, 1967.
     """
-
-    def __init__(self, variance):
-        self.variance = variance
-
-    @property
-    def value(self):
-        return xp.log(self.variance.value) / (2 * RATE)
-
-    @value.setter
-    def value(self, u):
-        self.variance.value = xp.exp(2 * RATE * u)
-
-    @property
-    def grad(self):
-        return 2 * RATE * self.variance.value * self.variance.grad
-
-    @grad.setter
-    def grad(self, du):
-        self.variance.grad = du / (2 * RATE * self.variance.value)
+    mean, var = (field.astype("float64") for field in x)
+    reach = xp.sqrt(mean.shape[1] * var)
+    for k in range(mean.shape[1]):
+        for sign in (1, -1):
+            point = mean.copy()
+            point[:, k] += sign * reach[:, k]
+            yield point
 
 
 def jensen_bound(logits, labels):

@@ -18,6 +18,7 @@ from ..methods.dropout import Dropout2d, add_dropout, thinned
 from ..methods.ensemble import ensemble_step, seeds
 from ..methods.mixture import Mixture
 from ..methods.swag import SGD, Swag
+from ..methods.weights import WeightsSegmenter
 from ..training import MICRO_BATCH, Adam, train_step
 from .state import flat, put
 
@@ -187,12 +188,12 @@ class SwagLearner(Learner):
             self.statistics = arrays.get(STATISTICS)
 
 
-class BayesLearner(Learner):
-    """Bayes by Backprop. The KL comes in slowly, over the first half of the steps."""
+class WeightsLearner(Learner):
+    """Gaussian weights in closed form. The KL comes in slowly, over the first half of the steps."""
 
     def build(self):
         plain = self.settings.segmenter()
-        return VariationalSegmenter(plain.network, normalisation=plain.normalisation)
+        return WeightsSegmenter(plain.network, 1, 0, normalisation=plain.normalisation)
 
     def draw(self, source, step):
         """The batch, and how many images the training shows, each counted once."""
@@ -205,8 +206,19 @@ class BayesLearner(Learner):
         s = self.settings
         rising = min(1, 2 * (step + 1) / s.steps)
         self.segmenter.kl_share = s.kl_weight * rising / (count * labels[0].size)
-        self.segmenter.network.rng = default_rng((s.seed, step, DRAWS))
         return super().learn(step, rate, (images, labels))
+
+
+class BayesLearner(WeightsLearner):
+    """Bayes by Backprop: the same bound, by draws."""
+
+    def build(self):
+        plain = self.settings.segmenter()
+        return VariationalSegmenter(plain.network, normalisation=plain.normalisation)
+
+    def learn(self, step, rate, batch):
+        self.segmenter.network.rng = default_rng((self.settings.seed, step, DRAWS))
+        return super().learn(step, rate, batch)
 
     def predictor(self):
         return self.mixture(lambda rng: self.segmenter.drawn(rng)[0])

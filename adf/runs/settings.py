@@ -103,7 +103,7 @@ class Settings:
         bounds=(0, 10**9),
     )
     swag_rate: float = setting(0.0, "learning rate of these steps; unet-swag alone")
-    kl_weight: float = setting(0.0, "of the KL to the prior, 1 is Bayes; unet-bbb alone")
+    kl_weight: float = setting(0.0, "of the KL to the prior, 1 is Bayes; unet-bbb and unet-weights")
     version: int = setting(1)  # raised when a change of the code gives old weights another meaning
 
     def __post_init__(self):

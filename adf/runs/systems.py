@@ -4,7 +4,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..models import DeepLabV3Plus, UNet
-from .learners import BayesLearner, DropoutLearner, EnsembleLearner, Learner, SwagLearner
+from .learners import (
+    BayesLearner,
+    DropoutLearner,
+    EnsembleLearner,
+    Learner,
+    SwagLearner,
+    WeightsLearner,
+)
 
 
 def unet(settings):
@@ -37,6 +44,7 @@ SYSTEMS = {
         SwagLearner,
     ),
     "unet-bbb": System(unet, POINT | {"members": 20, "steps": 800, "kl_weight": 1.0}, BayesLearner),
+    "unet-weights": System(unet, POINT | {"kl_weight": 1.0}, WeightsLearner),
 }
 SLIDES = ("unet-bn", "adf-unet", "adf-deeplabv3plus")  # the systems of the slides
 # Settings that none has but the systems that list them.

@@ -8,7 +8,8 @@ import adf
 from adf.backend import to_host, xp
 from adf.evaluation.metrics import brier, nll
 from adf.inference import tiles
-from adf.methods.mixture import Mixture, pooled
+from adf.inference.pooled import pooled
+from adf.methods.mixture import Mixture
 
 WIDTHS = (3, 4)
 

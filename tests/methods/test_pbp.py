@@ -181,7 +181,7 @@ def test_the_prior_is_refined_towards_its_fixed_point():
         gaps.append(abs(model.prior[0] / model.prior[1] - before[0] / before[1]))
     assert gaps[-1] < 1e-3 * max(gaps)
     # A factor more or less: the posterior is their product with what the data have said.
-    alpha, beta = (6 + sum(f[i] for *_, fs in model.weights for f in fs) for i in (2, 3))
+    alpha, beta = (6 + sum(f[i] for *_, fs in model.weights for f in fs) for i in (1, 2))
     assert model.prior == pytest.approx((alpha, beta), rel=1e-9)
 
 

@@ -11,18 +11,21 @@ from adf.__main__ import main
 from adf.data.source import open_source
 from adf.files import checkpoint
 from adf.methods.mixture import Mixture
+from adf.methods.weights import WeightsSegmenter
 from adf.runs import Settings, learners
 from adf.runs import run as run_module
 from adf.runs.state import flat
 
 TINY = {"widths": [2, 3], "steps": 6, "batch_size": 5, "data": "synthetic:5"}
-MIXED = {  # system -> what makes it tiny; two micro-batches a step, which draw differently
+TINIER = {  # system -> what makes it tiny; two micro-batches a step, which draw differently
     "unet-ensemble": {"members": 3},
     "unet-dropout": {"members": 3, "dropout_p": 0.4},
     "unet-swag": {"members": 3, "steps": 2, "swag_steps": 4, "swag_rate": 0.1},
     "unet-bbb": {"members": 3, "kl_weight": 0.5},
+    "unet-weights": {"kl_weight": 0.5},
 }
-each_system = pytest.mark.parametrize("system", MIXED)
+MIXED = [system for system in TINIER if system != "unet-weights"]  # those that predict mixtures
+each_system = pytest.mark.parametrize("system", TINIER)
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +41,7 @@ class Killed(Exception):
 
 def trained(folder, system, monkeypatch=None, kill=None, **given):
     """The run in the folder, trained to the end, or until it is killed at a step: None."""
-    given = TINY | MIXED.get(system, {}) | {"system": system} | given
+    given = TINY | TINIER.get(system, {}) | {"system": system} | given
     run, source = runs.start(folder, given, resume=True)
     runs.prepare(run)
     if kill is None:
@@ -80,7 +83,7 @@ def test_killed_and_resumed_ends_the_same_to_the_bit(system, tmp_path, monkeypat
         assert a is b is None or (a == b).all()
 
 
-@each_system
+@pytest.mark.parametrize("system", MIXED)
 def test_a_loaded_run_predicts_a_mixture_of_members_that_differ(system, tmp_path):
     run = trained(tmp_path / "run", system)
     mixture = run.predictor()
@@ -117,7 +120,8 @@ def test_the_loss_of_an_ensemble_is_the_mean_of_its_members(tmp_path):
 def test_the_command_line(system, tmp_path, capsys, monkeypatch):
     """Train, evaluate and predict, on the defaults' widths; the pictures say what they show."""
     run, out = tmp_path / "run", tmp_path / "out"
-    quick = ["--steps", "1", "--batch-size", "1", "--members", "2"]
+    quick = ["--steps", "1", "--batch-size", "1"]
+    quick += ["--members", "2"] if system in MIXED else []
     quick += ["--swag-steps", "2"] if system == "unet-swag" else []
     said = []
     headers = adf.figures.pictures._write
@@ -143,6 +147,20 @@ def test_the_command_line(system, tmp_path, capsys, monkeypatch):
     capsys.readouterr()
 
 
+def test_gaussian_weights_predict_in_one_pass(tmp_path, monkeypatch):
+    """One segmenter, whose network sees an image once, says doubt about the weights."""
+    run = trained(tmp_path / "run", "unet-weights")
+    assert isinstance(run.predictor(), WeightsSegmenter)
+    network, passes = run.segmenter.network, []
+    predict = type(network).predict
+    monkeypatch.setattr(
+        type(network), "predict", lambda self, x: passes.append(len(x.mean)) or predict(self, x)
+    )
+    found = adf.predict(run.predictor(), open_source("synthetic").training(0, 1, 7)[0])
+    assert passes == [1] and found.concentration is None
+    assert found.class_std.max() > 1e-4 and found.mutual_information.max() > 1e-6
+
+
 def test_a_deterministic_network_has_no_information_and_says_uncertainty(tmp_path):
     run = trained(tmp_path / "run", "unet-bn", steps=1)
     samples = open_source("synthetic").test(0)
@@ -163,6 +181,7 @@ def test_a_deterministic_network_has_no_information_and_says_uncertainty(tmp_pat
         ({"system": "unet-bn", "swag_steps": 3}, "expected no swag_steps of unet-bn"),
         ({"system": "unet-dropout", "kl_weight": 1.0}, "expected no kl_weight of unet-dropout"),
         ({"system": "unet-bbb", "kl_weight": -1.0}, "expected a kl_weight of 0 or more, got -1.0"),
+        ({"system": "unet-weights", "members": 3}, "expected no members of unet-weights"),
         ({"system": "unet-swag", "swag_steps": 0}, "swag_steps of 1 or more"),
         ({"system": "unet-swag", "swag_rate": -0.1}, "a positive swag_rate, got 320 and -0.1"),
     ],
@@ -250,7 +269,7 @@ def test_the_shares_of_an_epoch_add_up_to_the_kl(size):
     steps.
     """
     count, pixels = 24, 128 * 128
-    given = TINY | MIXED["unet-bbb"] | {"system": "unet-bbb", "batch_size": size, "steps": 12}
+    given = TINY | TINIER["unet-bbb"] | {"system": "unet-bbb", "batch_size": size, "steps": 12}
     learner = learners.BayesLearner(Settings.of(given | {"kl_weight": 0.7}))
     rng = np.random.default_rng(0)
     shares = []
@@ -272,8 +291,10 @@ def test_the_shares_of_an_epoch_add_up_to_the_kl(size):
     assert learner.segmenter.kl_share * count * pixels == pytest.approx(0.7)
 
 
-def test_the_kl_comes_in_over_the_first_half():
-    learner = learners.BayesLearner(Settings.of(TINY | MIXED["unet-bbb"] | {"system": "unet-bbb"}))
+@pytest.mark.parametrize("system", ["unet-bbb", "unet-weights"])
+def test_the_kl_comes_in_over_the_first_half(system):
+    settings = Settings.of(TINY | TINIER[system] | {"system": system})
+    learner = runs.SYSTEMS[system].learner(settings)
     source = open_source("synthetic:5")
     found = []
     for step in range(6):
