@@ -365,7 +365,7 @@ def error_budget(args):
     check_writable(folder)
     report, pictures = budget_report(run, args.images, args.samples, args.data)
     folder.mkdir(parents=True, exist_ok=True)
-    report += two_weights(run, args.seeds, args.data, folder)
+    report += two_weights(run, args.seeds, args.data)
     for name, figure in pictures.items():
         figures.save(figure, folder / name)
     with atomic_write(folder / "error_budget.md") as file:

@@ -246,9 +246,9 @@ def test_networks_at_two_weights_are_trained_once(tmp_path, monkeypatch):
     small = {"system": "adf-unet", "widths": [3, 4], "steps": 2, "batch_size": 2}
     monkeypatch.setattr("adf.studies.budget.two_weights.GIVEN", small)
     monkeypatch.setattr("adf.studies.budget.two_weights.SAMPLES", 4)
-    run = runs.Run("nowhere", runs.Settings(data="synthetic:8"))
-    assert two_weights(run, 0, None, tmp_path / "none") == "" and not (tmp_path / "none").exists()
-    text = two_weights(run, 2, "synthetic", tmp_path)
+    run = runs.Run(tmp_path, runs.Settings(data="synthetic:8"))
+    assert two_weights(run, 0, None) == "" and not list(tmp_path.iterdir())
+    text = two_weights(run, 2, "synthetic")
     names = [f"density-{w}-{seed}" for w in ("0.001", "1") for seed in (0, 1)]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     assert "3, 4, 2 steps on synthetic:8" in text and "worth, real" in text
@@ -257,5 +257,5 @@ def test_networks_at_two_weights_are_trained_once(tmp_path, monkeypatch):
     assert [r.settings.density_weight for r in found] == [0.001, 0.001, 1, 1]
     assert not any(learned(r.segmenter.network) for r in found)
     before = (tmp_path / names[0] / "checkpoint.npz").read_bytes()
-    assert two_weights(run, 2, "synthetic", tmp_path) == text
+    assert two_weights(run, 2, "synthetic") == text
     assert (tmp_path / names[0] / "checkpoint.npz").read_bytes() == before

@@ -18,8 +18,8 @@ IMAGES = 4
 SAMPLES = 128
 
 
-def two_weights(run, seeds, data, folder):
-    """Trains networks as GIVEN on the run's data, in `folder` -> the section of Markdown, or "".
+def two_weights(run, seeds, data):
+    """Trains networks as GIVEN on the run's data, in its folder -> a section of Markdown, or "".
 
     data: of further images to score on, as of `open_source`, or None. Networks that are there stay.
     """
@@ -30,7 +30,7 @@ def two_weights(run, seeds, data, folder):
     for weight in WEIGHTS:
         for seed in range(seeds):
             given = GIVEN | {"density_weight": weight, "seed": seed, "data": run.settings.data}
-            small, _, _ = trained(folder / f"density-{weight:g}-{seed}", given, "")
+            small, _, _ = trained(run.folder / f"density-{weight:g}-{seed}", given, "")
             line = {"w": f"{weight:g}", "seed": seed} | cells(small, None, "")
             lines.append(line | (cells(small, data, ", real") if data else {}))
     return TWO_WEIGHTS.format(
