@@ -188,8 +188,8 @@ def add_promise(commands):
         "promise", help="what variances are good for: labels that flip, pixels that are wrong"
     )
     p.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="alike but for their seeds")
-    told = "of small networks that are trained anew, told the noise or not: 2 or more; default none"
-    p.add_argument("--seeds", type=int, default=0, metavar="N", help=told)
+    told = "they also learn on, on images of any noise, told of it or not: 10 minutes a run"
+    p.add_argument("--told", action="store_true", help=told)
     real = "of real images, on which variances are learned anew, without their labels"
     p.add_argument("--data", metavar="FOLDER", help=real)
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default: the first RUN")
@@ -379,15 +379,13 @@ def promise(args):
 
     # What cannot be asked, or not be written, is refused before anything is measured.
     folder = args.out or args.runs[0]
-    if args.seeds < 0 or args.seeds == 1:
-        raise ValueError(f"expected --seeds of 2 or more, for an interval, got {args.seeds}")
     check_writable(folder)
     command = f"python -m adf promise {' '.join(map(str, args.runs))}"
-    command += f" --seeds {args.seeds}" if args.seeds else ""
+    command += " --told" if args.told else ""
     command += f" --data {args.data}" if args.data else ""
     folder.mkdir(parents=True, exist_ok=True)
     found = [runs.load(path) for path in args.runs]
-    text = promise_report(found, command, args.seeds, args.data, folder)
+    text = promise_report(found, command, args.told, args.data, folder)
     with atomic_write(folder / "promise.md") as file:
         file.write(text.encode())
     print(f"look at {folder / 'promise.md'}")

@@ -95,69 +95,61 @@ def test_the_command_writes_its_answers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("adf.studies.promise.flips.COPIES", 4)
     for name, count in (("RESAMPLED", 3), ("FLIP_IMAGES", 2), ("ERROR_IMAGES", 2)):
         monkeypatch.setattr(f"adf.studies.promise.report.{name}", count)
-    monkeypatch.setattr("adf.studies.promise.told.told", lambda seeds, out: f"{seeds} seeds")
-    asked = ["promise", str(folder), str(folder), "--seeds", "2", "--data", "pictures"]
+    monkeypatch.setattr("adf.studies.promise.told.told", lambda runs, out: f"{len(runs)} told")
+    asked = ["promise", str(folder), str(folder), "--told", "--data", "pictures"]
     monkeypatch.setattr("adf.studies.promise.real.real", lambda folders, *_: f"{len(folders)} runs")
     assert __main__.main(asked) == 0
     text = (folder / "promise.md").read_text()
-    assert "over 2 seeds" in text and "--seeds 2 --data pictures`" in text and "2 runs" in text
+    assert "2 told" in text and "--told --data pictures`" in text and "2 runs" in text
     assert "| plain ADF" in text and "AUROC std" in text and "## Over the runs" in text
     assert str(folder / "promise.md") in capsys.readouterr().out
     assert adf.__version__
 
 
-def test_a_single_seed_has_no_interval(tmp_path, capsys):
-    assert __main__.main(["promise", str(tmp_path), "--seeds", "1"]) == 2
-    assert "--seeds of 2 or more" in capsys.readouterr().err
-
-
 @pytest.fixture
 def small(monkeypatch):
-    few = {"widths": (3, 4), "steps": 2, "learning_rate": 5e-3, "calibration_steps": 2}
-    for name, value in {
-        "SETTINGS": few,
-        "BATCH": 2,
-        "CROP": 16,
-        "TEST_IMAGES": 2,
-        "POOL": 4,
-    }.items():
+    """Studies of what is told, in seconds."""
+    more = {"steps": 2, "learning_rate": 5e-3, "calibration_steps": 2}
+    few = {"MORE": more, "BATCH": 2, "CROP": 16, "TEST_IMAGES": 2, "POOL": 4}
+    for name, value in few.items():
         monkeypatch.setattr(told, name, value)
+    return [runs.Run(name, runs.Settings(widths=(3, 4), seed=n)) for n, name in enumerate("ab")]
 
 
-def test_networks_that_are_told_the_noise_are_scored_once_a_seed(small, tmp_path, monkeypatch):
-    text = told.told(2, tmp_path)
-    assert text.count(f"| {told.LEARNED}") == 3 and text.count(" less ") == 9
-    assert "nan" not in text
-    monkeypatch.setattr(told, "seed_rows", None)  # all is known
-    assert told.told(2, tmp_path) == text
+def test_networks_that_are_told_the_noise_are_scored_once_a_run(small, tmp_path, monkeypatch):
+    text = told.told(small, tmp_path)
+    assert text.count(f"| {told.LEARNED} ") == 3 and text.count(" less ") == 9
+    assert text.count(" ± ") == 45 and "nan" not in text
+    assert " ± " not in told.told(small[:1], tmp_path)
+    monkeypatch.setattr(told, "run_rows", None)  # all is known
+    assert told.told(small, tmp_path) == text
 
 
-def test_told_networks_differ_by_what_they_are_told_alone(small):
-    """The same images and weights; the network that is told hears each image's own variance."""
-    settings = runs.Settings.of(told.SETTINGS | {"noise_var": told.MEAN_VAR, "seed": 3})
-    images, labels, var = told.noisy(settings, 0, 40)
-    again = told.noisy(settings, 0, 40)[0]
-    assert (images == again).all() and images.shape == (40, 1, 16, 16)
-    assert labels.shape == (40, 16, 16) and var.shape == (40, 1, 1, 1)
-    assert told.SIGMAS[0] ** 2 < var.min() < told.MEAN_VAR < var.max() < told.SIGMAS[-1] ** 2
+def test_networks_go_on_alike_but_for_what_they_are_told(small):
+    """They begin with the run's weights; the network that is told hears each image's own."""
+    run = small[1]
+    before = to_host(run.segmenter.network.parameters()[0].value).copy()
     heard = []
 
     def hear(segmenter, optimizer, images, labels, var):
-        heard.append(var)
+        assert (to_host(segmenter.network.parameters()[0].value) == before).all()
+        heard.append((images.sum(), None if var is None else var.shape))
 
     # Steps that only listen.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(told, "train_step", hear)
         for system in (told.POINT, told.CONSTANT, told.TOLD):
-            told.trained(system, 3)
-    assert [v is None for v in heard] == [True] * 4 + [False] * 2
+            segmenter, _ = told.trained(system, run)
+            assert (segmenter.head is None) == (system == told.POINT)
+    images = [total for total, _ in heard]
+    assert images[0] != images[1] and images == images[:2] * 3
+    assert [shape for _, shape in heard] == [None] * 4 + [(2, 1, 1, 1)] * 2
 
 
 def test_the_noise_that_is_added_is_the_noise_that_is_told(monkeypatch):
     """Of 40 crops of 64 x 64, chi-squared: |z| below 5, a false alarm in 40,000."""
-    settings = runs.Settings.of(told.SETTINGS | {"noise_var": told.MEAN_VAR})
+    settings = runs.Settings()
     images, _, var = told.noisy(settings, 1, 40)
-    clean = []
 
     def silent(seed):
         rng = np.random.default_rng(seed)

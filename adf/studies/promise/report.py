@@ -17,11 +17,11 @@ ERROR_IMAGES = 64
 SEED = 2
 
 
-def report(runs, command, seeds, data, out):
+def report(runs, command, are_told, data, out):
     """The answers for these runs, trained alike with other seeds, as Markdown.
 
-    seeds: how often small networks are trained anew that are told the noise or not; data: real
-    images to calibrate and to score the runs on, or None. What is learned is kept in `out`.
+    are_told: they also learn on, told the noise of images or not; data: real images to calibrate
+    and to score them on, or None. What is learned is kept in `out`.
     """
     text = ""
     differences = []
@@ -34,8 +34,8 @@ def report(runs, command, seeds, data, out):
     # What needs several seeds comes last.
     if len(runs) > 1:
         text += SEEDS.format(table=_seed_rows(differences))
-    if seeds:
-        text += TOLD.format(**told.words(seeds), tables=told.told(seeds, out))
+    if are_told:
+        text += TOLD.format(**told.words(), tables=told.told(runs, out))
     if data:
         text += REAL.format(data=data, table=real.real([run.folder for run in runs], data, out))
     return f"# What the variances are good for\n\nWritten by `{command}`.\n{text}"

@@ -32,12 +32,12 @@ TOLD = """
 ## Does it help to be told how noisy an image is?
 
 White noise of a standard deviation drawn for each image, log-uniformly from {least:g} to
-{most:g} of its own, is added to synthetic images. U-Nets of widths {widths} learn {steps} steps of
-{batch} crops of {crop} x {crop} pixels, all with the same images, weights to begin with and
-learning rates. One is told the mean variance, {mean_var:.3g}, another each image's own, and a third
-goes on from that one with {learning} steps for the weights of its variances. They are scored on
-{images} test images with the noise of each column, over {seeds} seeds: means, and differences with
-their 95 % intervals (Student's t).
+{most:g} of its own, is added to synthetic images. From the weights of each run, {steps} steps of
+{batch} crops of {crop} x {crop} pixels are learned four times, with the same images and learning
+rates: by a deterministic network; by ADF that is told the mean variance, {mean_var:.3g}; by ADF
+that is told each image's own; and from there by {learning} steps for the weights of its variances.
+All heads are fitted on the same {pool} crops. They are scored on {images} test images with the
+noise of each column: means over the runs, and differences with their 95 % intervals (Student's t).
 
 {tables}
 """

@@ -1,9 +1,11 @@
-"""Does it help to be told how noisy an image is? Small networks, trained on images of any noise.
+"""Does it help to be told how noisy an image is? Trained networks learn on, on images of any noise.
 
 White noise of a standard deviation drawn for each image is added to synthetic images, whose own
-variance is 1. All systems see the same images in the same order and begin with the same weights.
+variance is 1. All systems go on from the same weights, with the same images in the same order.
 """
 
+import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -14,14 +16,15 @@ from ...calibration import begin, calibrate_step, measured, variance_weights
 from ...data.source import open_source
 from ...evaluation.metrics import confusion, dice, ece, nll
 from ...files.tables import markdown_table
-from ...runs import Settings, calibrating
+from ...runs import calibrating
 from ...training import Adam, train_step
+from ..budget.plain import plain
 from ..comparison.claims import half_width
 from ..comparison.rows import read, write
 
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.5)  # of the test; training draws log-uniformly between the ends
 MEAN_VAR = (SIGMAS[-1] ** 2 - SIGMAS[0] ** 2) / 2 / math.log(SIGMAS[-1] / SIGMAS[0])
-SETTINGS = {"widths": (8, 16, 32), "steps": 400, "learning_rate": 5e-3, "calibration_steps": 200}
+MORE = {"steps": 200, "learning_rate": 2e-3, "calibration_steps": 200}  # for all alike
 BATCH = 8
 CROP = 64  # pixels a side, in training
 TEST_IMAGES = 64
@@ -36,43 +39,43 @@ CONTRASTS = ((TOLD, POINT), (TOLD, CONSTANT), (LEARNED, TOLD))  # the first less
 METRICS = ("Dice", "NLL", "ECE")
 
 
-def told(seeds, out):
-    """Trains every system once a seed, unless out/told.csv has it -> tables as Markdown."""
+def told(runs, out):
+    """Trains every system once a run, unless out/told.csv has it -> tables as Markdown."""
     path = out / "told.csv"
-    rows = read(path, {"system", "seed", "sigma"}) if path.exists() else []
-    known = {row["seed"] for row in rows}
-    for seed in tqdm([s for s in range(seeds) if s not in known], "noise told", unit=" seeds"):
-        rows += seed_rows(seed)
-        write(path, rows)
-    own = [row for row in rows if row["seed"] < seeds]
+    rows = read(path, {"run", "system", "sigma"}) if path.exists() else []
+    for run in tqdm(runs, "noise told", unit=" runs"):
+        if str(run.folder) not in [row["run"] for row in rows]:
+            rows += run_rows(run)
+            write(path, rows)
+    names = [str(run.folder) for run in runs]
+    own = [row for row in rows if row["run"] in names]
     return "\n\n".join(table(own, metric) for metric in METRICS)
 
 
-def words(seeds):
+def words():
     """What the text says of the networks."""
     return {
         "least": SIGMAS[0],
         "most": SIGMAS[-1],
-        "widths": ", ".join(map(str, SETTINGS["widths"])),
-        "steps": SETTINGS["steps"],
-        "learning": SETTINGS["calibration_steps"],
+        "steps": MORE["steps"],
+        "learning": MORE["calibration_steps"],
         "batch": BATCH,
         "crop": CROP,
+        "pool": POOL,
         "mean_var": MEAN_VAR,
         "images": TEST_IMAGES,
-        "seeds": seeds,
     }
 
 
-def seed_rows(seed):
-    """The scores of all systems that were trained with one seed."""
+def run_rows(run):
+    """The scores of all systems that go on from one run."""
     rows = []
     for system in (POINT, CONSTANT, TOLD):
-        segmenter, settings = trained(system, seed)
-        rows += scored(segmenter, system, seed)
+        segmenter, settings = trained(system, run)
+        rows += scored(segmenter, system, run)
     # The last one goes on from the third.
     learn(segmenter, settings)
-    return rows + scored(segmenter, LEARNED, seed)
+    return rows + scored(segmenter, LEARNED, run)
 
 
 def noisy(settings, step, count):
@@ -88,17 +91,22 @@ def noisy(settings, step, count):
     return images + sigma * rng.standard_normal(images.shape), labels[crop], sigma**2
 
 
-def trained(system, seed):
-    """(segmenter, settings) of a system after its steps of training."""
-    own = {"system": "unet-bn"} if system == POINT else {"noise_var": MEAN_VAR}
-    settings = Settings.of(own | SETTINGS | {"seed": seed})
+def trained(system, run):
+    """(segmenter, settings) of a system after its steps, from the weights of the run."""
+    own = {"system": "unet-bn", "noise_var": None} if system == POINT else {"noise_var": MEAN_VAR}
+    settings = dataclasses.replace(run.settings, noise="white", **own, **MORE)
     segmenter = settings.segmenter()
+    segmenter.network = copy.deepcopy(plain(run.segmenter.network))
     optimizer = Adam(segmenter.parameters())
-    steps = tqdm(range(settings.steps), f"{seed}: {system}", leave=False, disable=None)
-    for step in steps:
+    is_told = system == TOLD
+    for step in tqdm(range(settings.steps), system, leave=False, disable=None):
         optimizer.learning_rate = settings.rate_at(step)
         images, labels, var = noisy(settings, step, BATCH)
-        train_step(segmenter, optimizer, images, labels, var if system == TOLD else None)
+        train_step(segmenter, optimizer, images, labels, var if is_told else None)
+    # What the head says of the variances is fitted to them, for they are others now.
+    if segmenter.head:
+        images, labels, var = noisy(settings, settings.steps, POOL)
+        calibrating.fit_to(segmenter, [(segmenter.input(images, var if is_told else None), labels)])
     return segmenter, settings
 
 
@@ -111,7 +119,7 @@ def learn(segmenter, settings):
     begin(segmenter, some(x, slice(BATCH)), rng)
     optimizer = Adam(variance_weights(segmenter), beta2=calibrating.BETA2)
     numbers = range(settings.steps, settings.all_steps)
-    for step in tqdm(numbers, f"{settings.seed}: variances", leave=False, disable=None):
+    for step in tqdm(numbers, LEARNED, leave=False, disable=None):
         optimizer.learning_rate = settings.rate_at(step)
         rows = rng.choice(POOL, BATCH, replace=False)
         calibrate_step(segmenter, optimizer, some(x, rows), some(true, rows))
@@ -122,7 +130,7 @@ def some(x, rows):
     return x.map(lambda field: field[rows])
 
 
-def scored(segmenter, system, seed):
+def scored(segmenter, system, run):
     """A row of scores for each standard deviation of the noise, on the same test images."""
     samples = open_source("synthetic").test(0)[:TEST_IMAGES]
     labels = np.stack([s.labels for s in samples]).astype("int64")
@@ -135,7 +143,8 @@ def scored(segmenter, system, seed):
         x = segmenter.input(images + sigma * white, var)
         p = to_host(segmenter.predict(x).probabilities)
         counts = confusion(labels, p.argmax(axis=1), p.shape[1])
-        row = {"system": system, "seed": seed, "sigma": sigma, "Dice": dice(counts).mean()}
+        row = {"run": str(run.folder), "system": system, "sigma": sigma}
+        row["Dice"] = dice(counts).mean()
         rows.append(row | {"NLL": nll(labels, p), "ECE": ece(labels, p)})
     return rows
 
@@ -158,6 +167,7 @@ def table(rows, metric):
         line = {metric: f"*{first}* less *{second}*"}
         for s in SIGMAS:
             d = of[first, s] - of[second, s]
-            line[f"{s:g}"] = f"{d.mean():+.4f} ± {half_width(d):.4f}"
+            interval = f" ± {half_width(d):.4f}" if len(d) > 1 else ""
+            line[f"{s:g}"] = f"{d.mean():+.4f}{interval}"
         lines.append(line)
     return markdown_table(lines)
