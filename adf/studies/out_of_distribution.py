@@ -14,6 +14,7 @@ from scipy import ndimage
 from ..evaluation.evaluate import predict_samples
 from ..evaluation.rankings import auroc
 
+MOST = 64  # images of a set, so that twenty networks are asked in minutes
 TOP = 0.1  # the share of an image's pixels that its score is the mean of
 BLUR = 8.0  # px, of the strong blur
 RESAMPLED = 1000  # times
@@ -34,18 +35,18 @@ def changed(image, rng):
 
 
 def strange_sets(samples, others=(), name="other images"):
-    """name -> samples without labels: of test images, changed; and real ones of another kind.
+    """name -> samples: `test` images; these, changed; and real ones of another kind, `others`.
 
-    others: these samples, cut or reflected to the size of the first test image.
+    Of each there are MOST at most. The others are cut or reflected to the size of the first image.
     """
     rng = np.random.default_rng(SEED)
-    sets = {}
-    for sample in samples:
+    sets = {"test": samples[:MOST]}
+    for sample in samples[:MOST]:
         for kind, image in changed(sample.image, rng).items():
             sets.setdefault(kind, []).append(sample._replace(image=image, labels=None))
     if others:
         shape = samples[0].image.shape
-        sets[name] = [s._replace(image=fitted(s.image, shape), labels=None) for s in others]
+        sets[name] = [s._replace(image=fitted(s.image, shape)) for s in others[:MOST]]
     return sets
 
 

@@ -134,12 +134,15 @@ def test_every_set_has_as_many_images_of_the_same_size():
     given = samples()
     others = samples(2, (30, 200))
     sets = ood.strange_sets(given, others, "others")
-    assert [len(s) for s in sets.values()] == [3] * 5 + [2]
+    assert [len(s) for s in sets.values()] == [3] * 6 + [2]
     for name, found in sets.items():
         assert all(s.image.shape == (64, 48) and s.image.dtype == "float32" for s in found), name
-        assert name == "others" or (found[0].image != given[0].image).any()
+        assert (found[0].image == given[0].image).all() == (name == "test")
     assert (sets["inverted contrast"][1].image == -given[1].image).all()
     assert "other images" not in ood.strange_sets(given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ood, "MOST", 1)
+        assert {len(s) for s in ood.strange_sets(given, others, "others").values()} == {1}
 
 
 def test_sizes_change_about_the_middle():

@@ -51,7 +51,7 @@ def compare_methods(folder, out, nuclei=None, steps=None):
     study.check()
     test = scores.labelled(open_source(SYNTHETIC).test(0))
     others = (open_source(str(nuclei)).test(0), data_name(str(nuclei))) if nuclei else ()
-    sets = {"test": test} | ood.strange_sets(test, *others)
+    sets = ood.strange_sets(test, *others)
     rows = []
     for number, system in enumerate(SYSTEMS, 1):
         title = f"{number} of {len(SYSTEMS)}: "
@@ -117,6 +117,7 @@ def report(rows, nuclei):
         test=test_table(rows),
         shift=shift_table(rows),
         top=f"{ood.TOP:.0%}".replace("%", " %"),
+        most=ood.MOST,
         blur=ood.BLUR,
         strange=strange_table(rows),
         cost=cost_table(rows),

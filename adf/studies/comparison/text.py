@@ -80,11 +80,11 @@ or the images are blurred by a Gaussian whose standard deviation is in pixels.
 
 ## Out of distribution
 
-Sets of images that no training saw, of the test images or in place of them: noise only, inverted contrast, objects of
-half or twice the size, a blur of {blur:g} px, and images of another kind where a folder was given. An image's score is
-the mean of the {top} of its pixels with most entropy, or most mutual information. The AUROC is the chance that a
-strange image scores higher than one of the test, with the 95 % interval of a bootstrap over images; below 0.5 the
-network is surer of what it never saw.
+Sets of {most} images or fewer that no training saw, of the test images or in place of them: noise only, inverted
+contrast, objects of half or twice the size, a blur of {blur:g} px, and images of another kind where a folder was given.
+An image's score is the mean of the {top} of its pixels with most entropy, or most mutual information. The AUROC is
+the chance that a strange image scores higher than one of the test, with the 95 % interval of a bootstrap over images;
+below 0.5 the network is surer of what it never saw.
 
 {strange}
 
