@@ -114,11 +114,12 @@ def report(rows, nuclei):
         command=f"python -m adf compare --methods{options}",
         machine=machine(),
         images=len(scores.labelled(open_source(SYNTHETIC).test(0))),
-        test=test_table(rows),
-        shift=shift_table(rows),
-        top=f"{ood.TOP:.0%}".replace("%", " %"),
+        top=f"{100 * ood.TOP:g} %",
         most=ood.MOST,
         blur=ood.BLUR,
+        # The tables, in the order of the sections.
+        test=test_table(rows),
+        shift=shift_table(rows),
         strange=strange_table(rows),
         cost=cost_table(rows),
     )
@@ -165,6 +166,7 @@ def cost_table(rows):
     table = []
     own = [row for row in rows if row["study"] != STRANGE]
     ms = {s: np.median([r["ms per image"] for r in own if r["system"] == s]) for s in SYSTEMS}
+    # Time and size are the same in every row of a system but for the machine's mood: the median.
     for system in SYSTEMS:
         first = next(row for row in own if row["system"] == system)
         table.append(
