@@ -159,7 +159,10 @@ def add_compare(commands):
     p.add_argument("--seeds", type=int, default=3, help="on the synthetic images; default 3")
     p.add_argument("--steps", type=int, help="of each training, for a quick look")
     tune = "compare settings of each system on validation images instead"
-    p.add_argument("--tune", action="store_true", help=tune)
+    methods = "compare the ways to doubt weights instead, one seed: methods.csv, methods.md"
+    instead = p.add_mutually_exclusive_group()
+    instead.add_argument("--tune", action="store_true", help=tune)
+    instead.add_argument("--methods", action="store_true", help=methods)
     folder = Path("runs/compare")
     p.add_argument("--runs", type=Path, default=folder, metavar="FOLDER", help=f"default {folder}")
     p.add_argument(
@@ -345,6 +348,8 @@ def compare(args):
         check_writable(folder)  # said now, not after hours
     if args.tune:
         comparison.tune(args.runs.parent / "tune", args.out)
+    elif args.methods:
+        comparison.compare_methods(args.runs, args.out, args.nuclei, args.steps)
     else:
         comparison.compare(args.runs, args.out, args.nuclei, args.yeast, args.seeds, args.steps)
     return 0

@@ -18,6 +18,19 @@ def predicted(maps):
     return Prediction(labels, mean.astype("float32"), None, std, entropy, information)
 
 
+def variances(predictions):
+    """(within, between) of the class probabilities of several Predictions, (N, K, H, W) each.
+
+    By the law of total variance the mixture's variance is their sum: the mean of the members' own
+    variances, of ADF networks those of noise in the input, and the variance of their means, which
+    is doubt about the weights. Of deterministic members the sum is p (1 - p), that of [class = k].
+    """
+    predictions = list(predictions)
+    within = sum(p.class_std.astype("float64") ** 2 for p in predictions) / len(predictions)
+    _, std, _ = pooled(xp.asarray(p.probabilities) for p in predictions)
+    return xp.asarray(within), std * std
+
+
 def pooled(maps):
     """(mean, standard deviation, mutual information) of maps of probabilities, (N, K, H, W) each.
 

@@ -193,7 +193,8 @@ class WeightsLearner(Learner):
 
     def build(self):
         plain = self.settings.segmenter()
-        return WeightsSegmenter(plain.network, 1, 0, normalisation=plain.normalisation)
+        no_kl = {"training_pixels": 1, "kl_weight": 0}  # `learn` says how much there is
+        return WeightsSegmenter(plain.network, **no_kl, normalisation=plain.normalisation)
 
     def draw(self, source, step):
         """The batch, and how many images the training shows, each counted once."""

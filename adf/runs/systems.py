@@ -44,6 +44,8 @@ SYSTEMS = {
         SwagLearner,
     ),
     "unet-bbb": System(unet, POINT | {"members": 20, "steps": 800, "kl_weight": 1.0}, BayesLearner),
+    # A kl_weight of 0.1 gave a validation NLL of 0.322 in place of 0.327, the deterministic network
+    # 0.317: one seed, half the widths, 120 steps. That is no reason to leave Bayes.
     "unet-weights": System(unet, POINT | {"kl_weight": 1.0}, WeightsLearner),
 }
 SLIDES = ("unet-bn", "adf-unet", "adf-deeplabv3plus")  # the systems of the slides

@@ -8,7 +8,7 @@ import adf
 from adf.backend import to_host, xp
 from adf.evaluation.metrics import brier, nll
 from adf.inference import tiles
-from adf.inference.pooled import pooled
+from adf.inference.pooled import pooled, variances
 from adf.methods.mixture import Mixture
 
 WIDTHS = (3, 4)
@@ -163,6 +163,31 @@ def test_a_dirichlet_says_its_mutual_information_and_a_point_none():
     assert found.mutual_information.min() > 0
     assert adf.predict(networks(1)[0], x).mutual_information is None
     assert adf.Prediction._fields[-1] == "mutual_information"
+
+
+def test_an_ensemble_of_adf_networks_has_both_variances():
+    """Their sum is that of the mixture of the members' Dirichlets, by its second moment.
+
+    E[p**2] = a (a + 1) / (A (A + 1)) of each, A the sum of a.
+    """
+    members, x = networks(3, 0.05), images(2, 1, 12, 16)
+    each = [adf.predict(member, x) for member in members]
+    within, between = map(to_host, variances(each))
+    a = np.array([p.concentration for p in each], "float64")
+    total = a.sum(axis=2, keepdims=True)
+    second = (a * (a + 1) / (total * (total + 1))).mean(axis=0)
+    direct = second - (a / total).mean(axis=0) ** 2
+    np.testing.assert_allclose(within + between, direct, rtol=0, atol=1e-7)
+    assert within.max() > 1e-3 and between.max() > 1e-3
+    std = adf.predict(Mixture(members), x).class_std
+    np.testing.assert_allclose(np.sqrt(between), std, rtol=1e-6, atol=1e-9)
+
+
+def test_of_deterministic_members_both_variances_are_that_of_the_class():
+    each = [adf.predict(member, images(1, 1, 12, 16)) for member in networks(3)]
+    p = np.mean([one.probabilities for one in each], axis=0, dtype="float64")
+    within, between = map(to_host, variances(each))
+    np.testing.assert_allclose(within + between, p * (1 - p), rtol=0, atol=1e-7)
 
 
 def test_a_mixture_of_none_is_refused():

@@ -21,7 +21,7 @@ def trained(folder, given, title):
     settings = dataclasses.asdict(runs.Settings.of({"calibration_steps": 0} | given))
     del settings["class_names"]  # they are those of the data
     run, source = runs.start(folder, settings, resume=True)
-    steps = run.settings.steps
+    steps = run.settings.training_steps
     print(f"{title}{folder}, {steps - run.step} of {steps} steps to go")
     runs.prepare(run)
     before = run.step

@@ -45,18 +45,22 @@ class Job(NamedTuple):
     system: str
     seed: int
 
-    def train_and_score(self, folder, steps, real, where, title):
-        """Does what is not done yet  -> the rows of scores. folder: of all runs."""
+    def train(self, folder, steps, title):
+        """Trains what is not trained yet  -> (run, source, seconds). folder: of all runs."""
         given = {
             "system": self.system,
             "data": self.study.data,
             "augment": self.study.augment,
             "seed": self.seed,
         }
-        # Without a number of steps the system's own default holds.
-        given |= {} if steps is None else {"steps": steps}
-        path = folder / self.study.name / f"{self.system}-{self.seed}"
-        run, source, seconds = trained(path, given, title)
+        # Without a number of steps the system's own defaults hold.
+        counts = {"steps", "swag_steps"} & {"steps", *runs.SYSTEMS[self.system].settings}
+        given |= {} if steps is None else dict.fromkeys(counts, steps)
+        return trained(folder / self.study.name / f"{self.system}-{self.seed}", given, title)
+
+    def train_and_score(self, folder, steps, real, where, title):
+        """Does what is not done yet  -> the rows of scores."""
+        run, source, seconds = self.train(folder, steps, title)
         conditions = self.study.conditions(source, real, where)
         labels = {"study": self.study.name, "training s": seconds}
         return scored(run, conditions, source.validation(self.seed), labels)

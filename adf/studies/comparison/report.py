@@ -31,7 +31,7 @@ def write(out, folder, studies, rows, real):
     seconds = {(r["study"], r["system"], r["seed"]): r["training s"] for r in rows}
     text = COMPARISON.format(
         command=_command(studies, real),
-        machine=_machine(),
+        machine=machine(),
         networks=len(seconds),
         minutes=sum(seconds.values()) / 60,
         seeds=_seeds(studies[0].seeds),
@@ -61,7 +61,8 @@ def _command(studies, real):
     return f"python -m adf compare{folders} --seeds {studies[0].seeds}"
 
 
-def _machine():
+def machine():
+    """What the times were measured on."""
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
     return f"{thread_count()} threads ({platform.machine()}) with {versions}"
 

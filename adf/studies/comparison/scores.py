@@ -1,12 +1,14 @@
 """What a trained network is asked, and how good its answers are.
 
-It is asked for test images, the same with noise added, and real images that it was not trained for.
+It is asked for test images, the same with noise added or blurred, and real images that it was not
+trained for.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 from scipy.optimize import minimize_scalar
 from scipy.special import entr, softmax
 
@@ -16,6 +18,7 @@ from ...evaluation.rankings import ause
 from ...evaluation.scores import scores
 
 NOISE = (0.1, 0.3)  # standard deviation of added noise, in units of the image's own
+BLUR = (1, 2)  # standard deviation of a Gaussian blur, in pixels
 UNKNOWN = -1  # a pixel whose class nobody knows
 
 
@@ -27,6 +30,7 @@ class Condition(NamedTuple):
     noise: float = 0.0  # the standard deviation of what is added
     noise_known: bool = False  # whether the network's input variance is raised to match
     data: str | None = None  # where the samples come from, if not from the data of the training
+    blur: float = 0.0  # the standard deviation of what they are blurred with, before the noise
 
 
 class Pixels(NamedTuple):
@@ -37,6 +41,7 @@ class Pixels(NamedTuple):
     entropy: np.ndarray  # (P,)
     std: np.ndarray  # (P,) the mean over the classes
     wrong: np.ndarray  # (P,) whether the called class is another one
+    information: np.ndarray | None  # (P,) the mutual information, where there is one
 
 
 def conditions(test, real=None, where=None):
@@ -57,6 +62,11 @@ def conditions(test, real=None, where=None):
     return found
 
 
+def blurred_conditions(test):
+    """The test images out of focus: a list of Condition."""
+    return [Condition(f"blur {sigma:g}", test, blur=sigma) for sigma in BLUR]
+
+
 def labelled(samples):
     """Those whose classes are known: no others are scored."""
     return [sample for sample in samples if sample.labels is not None]
@@ -69,9 +79,10 @@ def score(run, conditions, validation):
     """
     rows = []
     settings = run.settings
-    temperature = fit_temperature(run.segmenter, labelled(validation))
+    predictor = run.predictor()
+    temperature = fit_temperature(predictor, labelled(validation))
     for condition in conditions:
-        predictions, seconds = predict(run.segmenter, condition)
+        predictions, seconds = predict(predictor, condition)
         labels = [s.labels for s in condition.samples]
         # The columns of scores.csv; `told` is its name of `noise_known`.
         row = {"condition": condition.name, "told": condition.noise_known}
@@ -83,7 +94,7 @@ def score(run, conditions, validation):
 
 
 def predict(segmenter, condition):
-    """(a Prediction for each sample, seconds) for a condition, noise and all.
+    """(a Prediction for each sample, seconds) for a condition, blur, noise and all.
 
     The segmenter is left as it was.
     """
@@ -91,7 +102,8 @@ def predict(segmenter, condition):
     if condition.noise_known:
         segmenter.noise_var = told_noise_var(before, condition.noise)
     try:
-        return _predictions(segmenter, noisy(condition.samples, condition.noise))
+        samples = blurred(condition.samples, condition.blur)
+        return _predictions(segmenter, noisy(samples, condition.noise))
     finally:
         segmenter.noise_var = before
 
@@ -109,6 +121,11 @@ def told_noise_var(noise_var, added):
     return (noise_var + added**2) / (1 + added**2)
 
 
+def blurred(samples, sigma):
+    """The samples with their images out of focus."""
+    return [s._replace(image=ndimage.gaussian_filter(s.image, sigma)) for s in samples]
+
+
 def noisy(samples, noise):
     """The samples with white noise on the images, the same for every network."""
     rng = np.random.default_rng(0)
@@ -124,9 +141,9 @@ def measure(labels, predictions, class_names, temperature=1.0):
     labels, predictions: those of every image, which may be of different sizes. Metrics with a T
     behind are of the calibrated probabilities: tempered by the temperature.
     """
-    truth, probabilities, entropy, std, wrong = known_pixels(labels, predictions)
+    truth, probabilities, entropy, std, wrong, information = known_pixels(labels, predictions)
     calibrated = tempered(probabilities, temperature)
-    return scores(truth, probabilities, entropy, std, class_names) | {
+    return scores(truth, probabilities, entropy, std, class_names, information) | {
         "temperature": temperature,
         "NLL T": nll(truth, calibrated),
         "ECE T": ece(truth, calibrated),
@@ -137,18 +154,21 @@ def measure(labels, predictions, class_names, temperature=1.0):
 def known_pixels(labels, predictions):
     """The Pixels of all images where the class is known."""
     parts = [_known(truth, p) for truth, p in zip(labels, predictions, strict=True)]
-    return Pixels(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    fields = zip(*parts, strict=True)
+    return Pixels(*(None if f[0] is None else np.concatenate(f) for f in fields))
 
 
 def _known(labels, prediction):
     """The Pixels of one image."""
     known = labels != UNKNOWN
+    information = prediction.mutual_information
     return Pixels(
         labels[known],
         np.moveaxis(prediction.probabilities[0], 0, -1)[known],
         prediction.entropy[0][known],
         prediction.class_std[0].mean(axis=0)[known],
         prediction.labels[0][known] != labels[known],
+        None if information is None else information[0][known],
     )
 
 

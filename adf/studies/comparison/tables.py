@@ -63,7 +63,7 @@ def scores_table(rows):
     table = []
     for system in runs.SLIDES:
         own = [r for r in rows if r["system"] == system]
-        numbers = {metric: _spread([r[metric] for r in own]) for metric in (*METRICS, *names)}
+        numbers = {metric: spread([r[metric] for r in own]) for metric in (*METRICS, *names)}
         table.append({"": system} | numbers)
     return markdown_table(table)
 
@@ -86,7 +86,7 @@ def _noise_line(rows, noise, system, told):
     if not found["Dice"]:
         return None
     line = {"sigma": f"{noise:g}", "system": system + (", told" if told else "")}
-    return line | {metric: _spread(numbers) for metric, numbers in found.items()}
+    return line | {metric: spread(numbers) for metric, numbers in found.items()}
 
 
 def tuning_table(path):
@@ -98,12 +98,12 @@ def tuning_table(path):
     table = []
     for row in rows:
         line = {"": row["system"], "changed": row["changed"].replace("_", " ")}
-        line |= {metric: _spread([row[metric]]) for metric in TUNING_METRICS}
+        line |= {metric: spread([row[metric]]) for metric in TUNING_METRICS}
         table.append(line | {"chosen": "yes" if row in best else ""})
     return markdown_table(table)
 
 
-def _spread(numbers):
+def spread(numbers):
     """Mean ± standard deviation over the seeds, as text.
 
     It is the mean alone where there is one seed, and a dash where a number is missing.

@@ -1,4 +1,4 @@
-"""The words of results/README.md: a template for `str.format`."""
+"""The words of results/README.md and methods.md: templates for `str.format`."""
 
 # A template's lines are those of the file that it writes, so they may be long.
 # ruff: noqa: E501
@@ -51,4 +51,51 @@ several. A claim holds if the means say so; beyond its interval is what is not p
 {claims}
 
 What lies behind these numbers, and what was tried: [discussion.md](discussion.md).
+"""
+
+# The file of `adf compare --methods`.
+METHODS = """# Doubt about the weights, side by side
+
+Written by `{command}` on {machine}.
+One network of each system, seed 0, so nothing is known of the scatter over seeds: differences of the size of those in
+the comparison over seeds ([README.md](README.md)) say nothing. All scores: [methods.csv](methods.csv).
+
+All are trained on the same 296 synthetic images and scored on {images} others. *unet-bn* is deterministic, *adf-unet*
+knows noise in its input. The others doubt their weights: a deep ensemble of 5, Monte Carlo dropout, SWAG and Bayes by
+Backprop with 20 draws each, and Gaussian weights in closed form (*unet-weights*), one pass. *T*: after temperature
+scaling on the validation images. AUSE and AUROC rank wrong pixels by entropy, those *MI* by mutual information: what a
+Dirichlet leaves open, or in what members differ. A mixture of calibrated members is underconfident, so its ECE may rise
+while its NLL falls: compare the columns *T*.
+
+## The test images
+
+{test}
+
+## Under shift
+
+White noise of a standard deviation in units of the image's own is added (*told*: the network's input variance says so);
+or the images are blurred by a Gaussian whose standard deviation is in pixels.
+
+{shift}
+
+## Out of distribution
+
+Sets of {most} images or fewer that no training saw, of the test images or in place of them: noise only, inverted
+contrast, objects of half or twice the size, a blur of {blur:g} px, and images of another kind where a folder was given.
+An image's score is the mean of the {top} of its pixels with most entropy, or most mutual information. The AUROC is
+the chance that a strange image scores higher than one of the test, with the 95 % interval of a bootstrap over images;
+below 0.5 the network is surer of what it never saw.
+
+{strange}
+
+## Cost
+
+The price of an image is its time over that of *unet-bn*. Numbers kept are weights, running averages and what a method
+keeps beside them to predict, without what optimizers remember.
+
+{cost}
+
+An ensemble of ADF networks doubts noise and weights at once: by the law of total variance the variance of a class
+probability is the mean of its members' own variances plus the variance of their means (`variances` in
+`adf/inference/pooled.py`).
 """
