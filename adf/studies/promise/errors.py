@@ -9,6 +9,7 @@ from ...evaluation.rankings import auroc, ause
 from ...inference.predict import predict
 from ...runs.calibrating import fit
 from ..budget.plain import plain
+from .flips import thinned
 
 RANKINGS = {"AUSE": ause, "AUROC": auroc}
 
@@ -31,11 +32,11 @@ def twins(run, source):
 
 
 def maps(segmenter, samples):
-    """(labels, probabilities, entropy, std) of labelled samples of one size."""
+    """(labels, probabilities, entropy, std) of labelled samples of one size, pixels thinned."""
     images = np.stack([s.image for s in samples])[:, None]
     labels = np.stack([s.labels for s in samples]).astype("int64")
     p = predict(segmenter, images)
-    return labels, p.probabilities, p.entropy, p.class_std.mean(axis=1)
+    return tuple(map(thinned, (labels, p.probabilities, p.entropy, p.class_std.mean(axis=1))))
 
 
 def rankings(found, rows):

@@ -74,6 +74,7 @@ def observe(networks, x, seed):
 
 
 def thinned(field):
+    """Every second pixel of every second row."""
     return field[..., ::EVERY, ::EVERY]
 
 
