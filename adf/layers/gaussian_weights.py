@@ -3,7 +3,7 @@
 The weights w = N(m, v) and biases N(m_b, v_b) are independent of each other and of the input. From
 Var[w x] = E[w**2] E[x**2] - E[w]**2 E[x]**2 follows for y = A(w) x + b
 
-    E[y] = A(m) E[x] + m_b,    Var[y] = A(m**2 + v) Var[x] + A(v) E[x]**2 + v_b,
+    E[y] = A(m) E[x] + m_b,    Var[y] = A(m**2 + v) Var[x] + A(v) E[x]**2 + v_b,    (12.2)
 
 exact for every output. Even a point mass comes out with a variance, and v = 0 is the linear law.
 All terms are positive, so nothing cancels. Outputs that share a weight, as the pixels of a
@@ -113,7 +113,7 @@ def forward(law, x):
                 square = square + x.var
                 dm = dm + 2 * m * law.weight_grad(x.var, dy.var)
                 dvar = law.adjoint(m * m + v, dy.var, shape)
-            law.weight_var.grad += law.weight_grad(square, dy.var)
+            law.weight_var.grad += law.weight_grad(square, dy.var)  # (12.9)
         law.weight.grad += dm
         for p, d in zip((law.bias, law.bias_var), dy, strict=True):
             if p is not None and d is not None:

@@ -71,7 +71,7 @@ class PBP:
         v = var + noise_var(*self.noise)
         if not math.isfinite(log_density(r * r, v)):
             raise ValueError("PBP.step expects finite numbers, got others in x, t or the weights")
-        # g and h of every weight are the gradients by its mean and variance.
+        # g and h of every weight are the gradients by its mean and variance: (12.8)
         for p in (p for weights in self.weights for p in weights[:2]):
             p.grad = xp.zeros_like(p.value)
         backward(Gaussian(*(xp.full_like(y.mean, d) for d in (r / v, (r * r / v - 1) / (2 * v)))))
@@ -102,7 +102,7 @@ class PBP:
         """m, v and the factor of one weight, anew; lambda's posterior follows."""
         # The posterior without the factor, if there is such a distribution, has the same m / v.
         posterior = (1 / v, *self.prior)
-        precision, alpha, beta = (a - b for a, b in zip(posterior, factor, strict=True))
+        precision, alpha, beta = (a - b for a, b in zip(posterior, factor, strict=True))  # (12.11)
         if precision * LARGEST <= 1 or alpha <= 1 or beta <= 0:
             return m, v, factor
         mean = m / v / precision
@@ -117,7 +117,7 @@ class PBP:
 
 def tilted(m, v, g, h):
     """m' and v' of N(m, v) times a likelihood, normalised, from the derivatives of log Z."""
-    return m + v * g, v + v * v * (2 * h - g * g)
+    return m + v * g, v + v * v * (2 * h - g * g)  # (12.6)
 
 
 def noise_var(alpha, beta):
@@ -142,4 +142,4 @@ def with_precision(alpha, beta, square, var, c=1.0):
     if not 0 < spread < math.log(2):
         return None
     new = 1 / math.expm1(spread)
-    return new, new * beta / alpha * math.exp(z[0] - z[1])
+    return new, new * beta / alpha * math.exp(z[0] - z[1])  # (12.10)

@@ -7,7 +7,8 @@ N(mu, s). What is minimised, per pixel, is
 
 By Jensen's inequality log sum exp(mu + s / 2) is no less than the first term, and KL is that of
 every weight's Gaussian to its prior, N(0, 2 / fan_in), of which the means are drawn. A kl_weight of
-1 is the bound on the evidence; less is a cold posterior. Both are sums of approximate moments.
+1 is the bound on the evidence; less is a cold posterior. Both stand on approximate moments, and
+learning finds what these overlook: drawn networks doubt, and cost, more than it says (lesson 12).
 
 Source: Blundell et al., Weight Uncertainty in Neural Networks, ICML 2015, (2), but for the moments
 in place of samples. So do Wu et al., Deterministic Variational Inference, ICLR 2019.
@@ -97,4 +98,4 @@ def jensen_bound(logits, labels):
         dmean = nll_backward(dloss)
         return Gaussian(dmean, (dmean + (dloss * target).astype(dmean.dtype)) / 2)
 
-    return nll + (target * logits.var).sum() / 2, backward
+    return nll + (target * logits.var).sum() / 2, backward  # (12.14)
