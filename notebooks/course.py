@@ -13,8 +13,9 @@
     waterfall(entries)  the books as a picture
 
 `python notebooks/course.py` trains the network again, `python notebooks/course.py 0.001` the other
-one of lesson 9. Every seed is fixed, so a number is the same wherever it is printed; where the
-environment variable FAST is set, samples are fewer.
+one of lesson 9, `python notebooks/course.py members` those of lesson 11 (members.py). Every seed is
+fixed, so a number is the same wherever it is printed; where the environment variable FAST is set,
+samples are fewer.
 The image, the network and its layers one by one are in pixel.py, the books in books.py.
 """
 
@@ -152,4 +153,9 @@ def _panel(axes, mean, sigma, samples):
 
 
 if __name__ == "__main__":
-    train(*map(float, sys.argv[1:]))
+    if sys.argv[1:] == ["members"]:
+        import members
+
+        members.train()
+    else:
+        train(*map(float, sys.argv[1:]))

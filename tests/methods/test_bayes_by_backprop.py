@@ -68,7 +68,7 @@ def test_gradients_are_those_of_the_loss_with_its_draw_kept():
             ends.append(0.7 * float(loss()[0]))
         for p, value in zip(model.parameters(), before, strict=True):
             p.value = value
-        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(expected, rel=1e-5)
+        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(expected, rel=1e-5)  # (11.9)
 
 
 def test_gradients_add_to_what_is_there():
@@ -117,7 +117,7 @@ def test_kl_is_the_integral():
                 lambda w, q=q, p=p: q.pdf(w) * (q.logpdf(w) - p.logpdf(w)),
                 mean - 12 * sigma, mean + 12 * sigma, epsabs=1e-11,
             )[0]  # fmt: skip
-    assert float(model.kl()) == pytest.approx(expected, rel=1e-9)
+    assert float(model.kl()) == pytest.approx(expected, rel=1e-9)  # (11.8)
 
 
 class Regression(VariationalSegmenter):
@@ -146,7 +146,7 @@ def regression():
     rng, noise, prior = np.random.default_rng(6), 0.16, 0.5
     design = rng.normal(size=(12, 3)) @ np.array([[1, 0.6, 0], [0, 0.8, 0.5], [0, 0, 1]])
     targets = design @ [1.0, -0.5, 0.3] + 0.4 * rng.normal(size=12)
-    precision = design.T @ design / noise + np.eye(3) / prior
+    precision = design.T @ design / noise + np.eye(3) / prior  # (11.5)
     mean = np.linalg.solve(precision, design.T @ targets / noise)
     marginal = noise * np.eye(12) + prior * design @ design.T
     evidence = multivariate_normal(np.zeros(12), marginal).logpdf(targets)
@@ -176,12 +176,12 @@ def test_the_optimum_of_a_linear_regression():
         model.network.rng = SimpleNamespace(standard_normal=lambda s, d=draw: d.reshape(s))
         loss, backward = model.loss(x, targets)
         backward(1 / 8)
-        elbo -= float(loss) / 8
+        elbo -= float(loss) / 8  # (11.7)
     scale = abs(to_host(x.mean)).sum() / model.noise
     for p in model.parameters():
         assert abs(p.grad).max() < 1e-13 * scale
     gap = math.log(np.prod(np.diag(precision)) / np.linalg.det(precision)) / 2
-    assert evidence - elbo == pytest.approx(gap, rel=1e-9) and gap > 0.1
+    assert evidence - elbo == pytest.approx(gap, rel=1e-9) and gap > 0.1  # (11.10)
     assert (np.diag(np.linalg.inv(precision)) > 1.05 * var).all()
 
 

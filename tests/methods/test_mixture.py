@@ -45,10 +45,10 @@ def pool(p):
 def test_one_pass_gives_what_the_definitions_give():
     p = maps()
     mean, std, information = pool(p)
-    np.testing.assert_allclose(mean, p.mean(axis=0), rtol=1e-15)
-    np.testing.assert_allclose(std, p.std(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(mean, p.mean(axis=0), rtol=1e-15)  # (11.1)
+    np.testing.assert_allclose(std, p.std(axis=0), rtol=1e-14)  # (11.2)
     direct = entr(p.mean(axis=0)).sum(axis=1) - entr(p).sum(axis=2).mean(axis=0)
-    np.testing.assert_allclose(information, direct, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(information, direct, rtol=0, atol=1e-15)  # (11.3)
     total = p.mean(axis=0) * (1 - p.mean(axis=0))
     np.testing.assert_allclose(total, (p * (1 - p)).mean(axis=0) + std**2, rtol=1e-13)
 
@@ -98,7 +98,7 @@ def test_a_mixture_costs_no_more_than_its_members_on_average(seed):
     labels = rng.integers(0, 3, (2, 5, 6))
     mean = pool(p)[0]
     for score in (nll, brier):
-        assert score(labels, mean) <= np.mean([score(labels, one) for one in p]) + 1e-15
+        assert score(labels, mean) <= np.mean([score(labels, one) for one in p]) + 1e-15  # (11.4)
 
 
 def test_a_prediction_is_that_of_the_pooled_members():

@@ -43,7 +43,7 @@ def test_draws_have_the_mean_and_the_whole_covariance():
     )
     draws = np.array([swag.draw(rng) for _ in range(count)])
     d = swag.deviations.astype(float)
-    expected = np.diag(swag.squares / 3) / 2 + d.T @ d / (2 * 2)
+    expected = np.diag(swag.squares / 3) / 2 + d.T @ d / (2 * 2)  # (11.14)
     off = draws - swag.mean
     z = off.mean(axis=0) / np.sqrt(np.diag(expected) / count)
     spread = np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / count)
@@ -99,7 +99,7 @@ def test_sgd_scatters_as_its_rate_says(momentum):
     m = momentum
     expected = e * c * (1 + m) / (h * (1 - m) * (2 * (1 + m) - e * h))
     if m == 0:
-        assert expected == pytest.approx(e**2 * c / (1 - (1 - e * h) ** 2), rel=1e-12)
+        assert expected == pytest.approx(e**2 * c / (1 - (1 - e * h) ** 2), rel=1e-12)  # (11.13)
     z = (float((p.value**2).mean()) / expected - 1) / math.sqrt(2 / count)
     assert abs(z) < montecarlo.bound(1)
 
