@@ -22,8 +22,9 @@ def variances(predictions):
     """(within, between) of the class probabilities of several Predictions, (N, K, H, W) each.
 
     By the law of total variance the mixture's variance is their sum: the mean of the members' own
-    variances, of ADF networks those of noise in the input, and the variance of their means, which
-    is doubt about the weights. Of deterministic members the sum is p (1 - p), that of [class = k].
+    variances, of ADF networks by noise in the input and what their Dirichlets leave open, and the
+    variance of their means, doubt about the weights. Of deterministic members the sum is p (1 - p),
+    the variance of [class = k].
     """
     predictions = list(predictions)
     within = sum(p.class_std.astype("float64") ** 2 for p in predictions) / len(predictions)
@@ -46,9 +47,9 @@ def pooled(maps):
     information = squares.sum(axis=1)
     for n, p in enumerate(maps, 2):
         old = mean
-        mean = old + (p - old) / n
-        squares = squares + (p - old) * (p - mean)
-        information = information + divergence(p, mean) + (n - 1) * divergence(old, mean)
+        mean = old + (p - old) / n  # (11.1)
+        squares = squares + (p - old) * (p - mean)  # (11.2)
+        information = information + divergence(p, mean) + (n - 1) * divergence(old, mean)  # (11.3)
     return mean, xp.sqrt(squares / n), information / n
 
 

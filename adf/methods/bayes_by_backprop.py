@@ -62,7 +62,7 @@ class VariationalSegmenter(Segmenter):
             for m, r, w, e, sigma, var in each:
                 dsigma = w.grad * e + dloss * share * (sigma / var - 1 / sigma)
                 m.grad = m.grad + w.grad + dloss * share / var * m.value
-                r.grad = r.grad + dsigma * RATE * special.expit(RATE * r.value)
+                r.grad = r.grad + dsigma * RATE * special.expit(RATE * r.value)  # (11.9)
             return dx
 
         return loss + share * self.kl(), backward
@@ -70,4 +70,4 @@ class VariationalSegmenter(Segmenter):
     def kl(self):
         """KL(q || p) of all weights, in nats."""
         each = zip(self.m, self.sigmas(), self.prior, strict=True)
-        return sum(kl(m.value, sigma * sigma, var) for m, sigma, var in each)
+        return sum(kl(m.value, sigma * sigma, var) for m, sigma, var in each)  # (11.8)

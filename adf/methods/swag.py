@@ -2,7 +2,7 @@
 
 Its width is that of the path, and so of the learning rate: where the loss is quadratic with
 curvature h and its gradients have noise of variance C, SGD at the rate e scatters with variance
-e**2 C / (1 - (1 - e h)**2): a posterior only where e is right. All arrays lie on the host.
+e**2 C / (1 - (1 - e h)**2): a posterior only where e is right. All arrays are NumPy's.  (11.13)
 """
 
 import numpy as np
@@ -52,4 +52,4 @@ class Swag:
         # One by one, for a product of matrices adds up as the number of threads will have it.
         for row, z in zip(kept, rng.standard_normal(len(kept)), strict=True):
             off += row * (z / max(1, len(kept) - 1) ** 0.5)
-        return self.mean + scale * 0.5**0.5 * off
+        return self.mean + scale * 0.5**0.5 * off  # (11.14)

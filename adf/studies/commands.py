@@ -18,7 +18,7 @@ def add_compare(commands):
         "compare", help="train all systems, measure them side by side; finished runs stay"
     )
     # What to train and test on, then how much, then where it goes.
-    nuclei = "images/ and labels/ to train on as well"
+    nuclei = "images/ and labels/ to train on as well; with --methods to be doubted, unseen"
     p.add_argument("--nuclei", type=Path, metavar="FOLDER", help=nuclei)
     yeast = "the published format, to test on without training"
     p.add_argument("--yeast", type=Path, metavar="FOLDER", help=yeast)
