@@ -1,5 +1,7 @@
 """`python -m adf compare --methods`: the ways to doubt weights, beside networks that do not."""
 
+import time
+
 import numpy as np
 
 from ...data.source import open_source
@@ -72,15 +74,22 @@ def numbers_kept(run):
 
 
 def doubts(run, sets):
-    """The scores of all images of these sets: read from the run's folder, or found now."""
+    """The scores of all images of these sets: read from the run's folder, or found now.
+
+    With them goes the processor time that an image took, on all cores: a busy machine spoils it
+    less than the time on the clock.
+    """
     path = run.folder / "out_of_distribution.csv"
-    rows = read(path, {"set", "entropy", "MI"}) if path.exists() else []
+    rows = read(path, {"set", "entropy", "MI", "cpu ms"}) if path.exists() else []
     missing = [name for name in sets if name not in {row["set"] for row in rows}]
     # Members of a mixture are drawn once for all sets.
     if missing:
         predictor = run.predictor()
         for name in missing:
-            rows += [{"set": name} | row for row in ood.scores(predictor, sets[name])]
+            start = time.process_time()
+            found = ood.scores(predictor, sets[name])
+            spent = 1000 * (time.process_time() - start) / len(found)
+            rows += [{"set": name, "cpu ms": spent} | row for row in found]
         write(path, rows)
     return [row for row in rows if row["set"] in sets]
 
@@ -93,6 +102,7 @@ def strange_rows(run, rows):
         strange = [row for row in rows if row["set"] == name]
         row = {"study": STRANGE, "condition": name, "told": False}
         row |= {"system": run.settings.system, "seed": run.settings.seed}
+        row |= {"cpu ms per image": strange[0]["cpu ms"]}
         # A network without information has empty cells.
         for doubt in ("entropy", "MI"):
             if known[0][doubt] is not None:
@@ -164,16 +174,19 @@ def _interval(row, doubt):
 def cost_table(rows):
     """What each system costs; an image's price is in passes of the deterministic network."""
     table = []
-    own = [row for row in rows if row["study"] != STRANGE]
-    ms = {s: np.median([r["ms per image"] for r in own if r["system"] == s]) for s in SYSTEMS}
-    # Time and size are the same in every row of a system but for the machine's mood: the median.
+    strange = [row for row in rows if row["study"] == STRANGE]
+    ms = {
+        system: np.median([r["cpu ms per image"] for r in strange if r["system"] == system])
+        for system in SYSTEMS
+    }
+    # The first row of a system is one of its scores, which know of its training.
     for system in SYSTEMS:
-        first = next(row for row in own if row["system"] == system)
+        first = next(row for row in rows if row["system"] == system)
         table.append(
             {
                 "": system,
                 "training, min": f"{first['training s'] / 60:.1f}",
-                "ms per image": f"{ms[system]:.0f}",
+                "processor ms per image": f"{ms[system]:.0f}",
                 "price of an image": f"{ms[system] / ms[SYSTEMS[0]]:.1f}",
                 "numbers kept": f"{first['numbers kept']:,.0f}",
             }

@@ -90,8 +90,8 @@ below 0.5 the network is surer of what it never saw.
 
 ## Cost
 
-The price of an image is its time over that of *unet-bn*. Numbers kept are weights, running averages and what a method
-keeps beside them to predict, without what optimizers remember.
+The price of an image is its processor time over that of *unet-bn*. Numbers kept are weights, running averages and what
+a method keeps beside them to predict, without what optimizers remember.
 
 {cost}
 
