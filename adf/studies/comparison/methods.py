@@ -64,7 +64,7 @@ def compare_methods(folder, out, nuclei=None, steps=None):
         rows += strange_rows(run, doubts(run, sets))
     write(out / "methods.csv", rows)
     with atomic_write(out / "methods.md") as file:
-        file.write(report(rows, nuclei).encode())
+        file.write(report(rows, nuclei, steps).encode())
     print(f"look at {out / 'methods.md'}")
 
 
@@ -117,12 +117,14 @@ def strange_rows(run, rows):
 # The report
 
 
-def report(rows, nuclei):
+def report(rows, nuclei, steps=None):
     """The text of methods.md."""
-    options = " --nuclei FOLDER" if nuclei else ""
+    options = " --nuclei FOLDER" * bool(nuclei) + f" --steps {steps}" * bool(steps)
+    few = f"for {steps} steps, unet-swag for as many again by SGD,"
     return METHODS.format(
         command=f"python -m adf compare --methods{options}",
         machine=machine(),
+        steps=few if steps else "for as long as suits each (`adf/runs/systems.py`),",
         images=len(scores.labelled(open_source(SYNTHETIC).test(0))),
         top=f"{100 * ood.TOP:g} %",
         most=ood.MOST,
