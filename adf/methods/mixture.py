@@ -1,8 +1,6 @@
 """Several networks that fit the data, and what they say together."""
 
-from ..inference.pooled import pooled, predicted
-
-__all__ = ["Mixture", "pooled"]
+from ..inference.pooled import predicted
 
 
 class Mixture:

@@ -73,3 +73,9 @@ def _tested(claim, part, ours, theirs):
 def half_width(d):
     """Half the 95 % interval of the mean of normal differences, one for each seed.  (10.8)"""
     return student.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+
+
+def with_interval(d, form=".2g"):
+    """The mean of differences and half its 95 % interval, as text; of one it is the difference."""
+    half = f" ± {half_width(d):{form}}" if len(d) > 1 else ""
+    return f"{d.mean():+{form}}{half}"

@@ -60,8 +60,8 @@ Written by `{command}` on {machine}.
 One network of each system, seed 0, so nothing is known of the scatter over seeds: differences of the size of those in
 the comparison over seeds ([README.md](README.md)) say nothing. All scores: [methods.csv](methods.csv).
 
-All are trained on the same 296 synthetic images, {steps} and scored on {images} others. *unet-bn* is deterministic, *adf-unet*
-knows noise in its input. The others doubt their weights: a deep ensemble of 5, Monte Carlo dropout, SWAG and Bayes by
+All are trained on the same 296 synthetic images, {steps} and scored on {images} others.
+*unet-bn* is deterministic, *adf-unet* knows noise in its input. The others doubt their weights: a deep ensemble of 5, Monte Carlo dropout, SWAG and Bayes by
 Backprop with 20 draws each, and Gaussian weights in closed form (*unet-weights*), one pass. *T*: after temperature
 scaling on the validation images. AUSE and AUROC rank wrong pixels by entropy, those *MI* by mutual information: what a
 Dirichlet leaves open, or in what members differ. A mixture of calibrated members is underconfident, so its ECE may rise
@@ -90,7 +90,8 @@ below 0.5 the network is surer of what it never saw.
 
 ## Cost
 
-Minutes are those on the clock. The price of an image is its processor time over that of *unet-bn*. Numbers kept are weights, running averages and what
+Minutes are those on the clock.
+The price of an image is its processor time over that of *unet-bn*. Numbers kept are weights, running averages and what
 a method keeps beside them to predict, without what optimizers remember.
 
 {cost}

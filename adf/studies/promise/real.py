@@ -10,7 +10,7 @@ from ... import runs
 from ...data.source import open_source
 from ...files.tables import markdown_table
 from ...runs.recalibration import recalibrate
-from ..comparison.claims import half_width
+from ..comparison.claims import with_interval
 from ..comparison.scores import conditions, measure, predict
 
 METRICS = ("Dice", "NLL", "ECE", "AUSE", "AUROC", "AUSE std", "AUROC std")
@@ -54,6 +54,4 @@ def line(name, metric, found):
     before, after = np.array([[row[metric] for row in pair] for pair in found]).T
     cells = {"": f"{metric}, {name}"}
     cells |= {"as trained": f"{before.mean():.4g}", "on real images": f"{after.mean():.4g}"}
-    d = after - before
-    interval = f" ± {half_width(d):.2g}" if len(d) > 1 else ""
-    return cells | {"difference": f"{d.mean():+.2g}{interval}"}
+    return cells | {"difference": with_interval(after - before)}

@@ -7,7 +7,7 @@ from ...files.tables import markdown_table
 from ...runs import open_data
 from ..budget.plain import plain
 from ..budget.report import middle_inputs
-from ..comparison.claims import half_width
+from ..comparison.claims import with_interval
 from . import errors, flips, real, told
 from .text import ERRORS, FLIPS, REAL, SEEDS, TOLD
 
@@ -97,7 +97,7 @@ def _seed_rows(differences):
     lines = []
     for key in differences[0]:
         d = np.array([row[key][0] - row[key][1] for row in differences])
-        lines.append({"": key, "difference": f"{d.mean():+.2g} ± {half_width(d):.2g}"})
+        lines.append({"": key, "difference": with_interval(d)})
     return markdown_table(lines)
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ...backend import default_rng, to_host
-from ...calibration import begin, calibrate_step, measured, variance_weights
+from ...calibration import begin, calibrate_step, measured
 from ...data.source import open_source
 from ...evaluation.metrics import confusion, dice, ece, nll
 from ...files.tables import markdown_table
 from ...runs import calibrating
 from ...training import Adam, train_step
 from ..budget.plain import plain
-from ..comparison.claims import half_width
+from ..comparison.claims import with_interval
 from ..comparison.rows import read, write
 
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.5)  # of the test; training draws log-uniformly between the ends
@@ -117,7 +117,7 @@ def learn(segmenter, settings):
     rng = default_rng((settings.seed, settings.steps, STREAM + 1))
     true = measured(segmenter, x, rng)
     begin(segmenter, some(x, slice(BATCH)), rng)
-    optimizer = Adam(variance_weights(segmenter), beta2=calibrating.BETA2)
+    optimizer = calibrating.freed(segmenter)
     numbers = range(settings.steps, settings.all_steps)
     for step in tqdm(numbers, LEARNED, leave=False, disable=None):
         optimizer.learning_rate = settings.rate_at(step)
@@ -167,7 +167,6 @@ def table(rows, metric):
         line = {metric: f"*{first}* less *{second}*"}
         for s in SIGMAS:
             d = of[first, s] - of[second, s]
-            interval = f" ± {half_width(d):.4f}" if len(d) > 1 else ""
-            line[f"{s:g}"] = f"{d.mean():+.4f}{interval}"
+            line[f"{s:g}"] = with_interval(d, ".4f")
         lines.append(line)
     return markdown_table(lines)

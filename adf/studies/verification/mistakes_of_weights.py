@@ -10,10 +10,10 @@ from scipy.special import entr, softmax
 from ... import layers
 from ...backend import to_host, xp
 from ...gaussian import Gaussian
+from ...inference.pooled import pooled
 from ...layers import Parameter, Sequential
 from ...methods.bayes_by_backprop import RATE, SHARE, VariationalSegmenter
 from ...methods.dropout import Dropout2d
-from ...methods.mixture import pooled
 from ...methods.swag import Swag
 from ...training import Adam
 from .contrast import Found
